@@ -1,0 +1,57 @@
+"""The paper as pure functions on tensors; torch and nothing of ours above this folder.
+
+Logits are `(N, K, *S)`, labels and confidences `(N, *S)`: `S` is empty for images and `(H, W)`
+for pixels, so both tasks run the same lines.
+"""
+
+from dmt.core.confidence import (
+    NUM_CODES,
+    Prediction,
+    decode_confidence,
+    encode_confidence,
+    predict,
+)
+from dmt.core.curriculum import gamma_ramp, label_fraction
+from dmt.core.loss import IGNORE_INDEX, LossSums, flat_log_softmax, weighted_cross_entropy
+from dmt.core.mixing import Mix, draw_mix
+from dmt.core.random import (
+    beta_float,
+    bits,
+    hashed,
+    permuted,
+    uniform,
+    uniform_float,
+)
+from dmt.core.selection import Cut, break_ties, cut_histogram, histogram, is_selected, tie_bits
+from dmt.core.weighting import RULES, Weighted, weigh
+
+__all__ = [
+    "IGNORE_INDEX",
+    "NUM_CODES",
+    "RULES",
+    "Cut",
+    "LossSums",
+    "Mix",
+    "Prediction",
+    "Weighted",
+    "beta_float",
+    "bits",
+    "break_ties",
+    "cut_histogram",
+    "decode_confidence",
+    "draw_mix",
+    "encode_confidence",
+    "flat_log_softmax",
+    "gamma_ramp",
+    "hashed",
+    "histogram",
+    "is_selected",
+    "label_fraction",
+    "permuted",
+    "predict",
+    "tie_bits",
+    "uniform",
+    "uniform_float",
+    "weigh",
+    "weighted_cross_entropy",
+]

@@ -1,0 +1,137 @@
+"""What a data set on disk holds and where; the layouts that fill it live in `layouts/`.
+
+Nothing here decodes an image, hides a label or chooses a split.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmt.errors import DataError
+
+UNLABELED = -1
+
+
+class Part(IntEnum):
+    """Which part of a data set an image belongs to, as its layout says."""
+
+    TRAIN = 0
+    VAL = 1
+    TEST = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something worth telling that does not stop a run.
+
+    Attributes:
+        kind: `no-unlabeled`, `empty-class`, `missing-class`, `no-class`, `ignored-files` or
+            `ignored-folder`.
+        path: what it is about, relative to the data set's root; empty for the whole set.
+        message: one sentence.
+    """
+
+    kind: str
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Every image of a data set: where it is and what its layout says of it.
+
+    Attributes:
+        name: of a built-in, or of the folder, or the CSV's stem.
+        layout: `class-folders`, `train-test-folders`, `csv`, `digits` or `cifar10-batches`.
+        root: what `paths` are relative to (absolute); None where images are in memory.
+        classes: names in natural order (1, 2, 10); for CIFAR-10's batches in their own order.
+        paths: sorted, unique, relative and with `/`; made-up names for images in memory.
+        labels: int64 (N,), index into `classes`, −1 where there is no label.
+        parts: uint8 (N,), values of `Part`.
+        images: uint8 (N, H, W, 3) RGB where the layout holds pixels rather than files.
+        problems: what `dmt check` tells.
+    """
+
+    name: str
+    layout: str
+    root: Path | None
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    parts: NDArray[np.uint8]
+    images: NDArray[np.uint8] | None
+    problems: tuple[Problem, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.paths) == len(self.labels) == len(self.parts)
+        assert self.labels.dtype == np.int64
+        assert self.parts.dtype == np.uint8
+        assert (self.root is None) == (self.images is not None)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Sort key under which "2" comes before "10", and names that differ never tie."""
+    pieces = re.split(r"([0-9]+)", name)
+    # Digits by their count and then as text: like numbers, but of any length.
+    digits = [piece.lstrip("0") if turn % 2 else piece for turn, piece in enumerate(pieces)]
+    return [(len(p) if turn % 2 else 0, p) for turn, p in enumerate(digits)], name
+
+
+def no_unlabeled(labels: NDArray[np.int64]) -> list[Problem]:
+    """The problem to tell of a set in which every image has its label, if it is one."""
+    if (labels == UNLABELED).any():
+        return []
+    message = (
+        "there are no unlabeled images: training equals supervised training, unless "
+        "labels_per_class=N or labels=0.1 hides some labels"
+    )
+    return [Problem("no-unlabeled", "", message)]
+
+
+def open_catalog(data: str | Path) -> Catalog:
+    """Find out what `data` is and list it; nothing is decoded but what comes as one array.
+
+    Args:
+        data: a built-in's name (`digits`, `cifar10`, `cifar10:PATH`), a folder or a CSV, tried in
+            this order. A `Path`, or a string such as `./digits`, is never a built-in's name.
+
+    Returns:
+        The catalog of all images.
+
+    Raises:
+        DataError: there is no such data, its layout is not known, or it cannot be trained on.
+    """
+    # The layouts fill catalogs, so they import this file; it cannot import them at the top.
+    from dmt.data.layouts import open_builtin, open_folder
+    from dmt.data.layouts.table import read_table
+
+    if isinstance(data, str):
+        if not data:
+            raise DataError("no data was named: give a folder, a CSV, digits or cifar10")
+        builtin = open_builtin(data)
+        if builtin is not None:
+            return builtin
+    path = Path(os.path.abspath(os.path.expanduser(data)))
+    if os.path.isdir(path):
+        return open_folder(path)
+    if os.path.isfile(path):
+        if path.suffix.lower() == ".csv":
+            return read_table(path)
+        raise DataError(
+            f"{data} is neither a folder nor a CSV: give the folder that holds the images "
+            "(unpack an archive first)"
+        )
+    raise DataError(
+        f"there is no {data}: give a folder of images, a CSV, or one of the built-ins "
+        "digits and cifar10"
+    )

@@ -1,0 +1,151 @@
+"""What the data of a run were, to the byte, and what is different now. Writing it is `engine`'s."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmt.data.catalog import Catalog
+from dmt.data.decode import shown
+from dmt.data.splits import Split
+from dmt.errors import DataError
+
+_CHUNK = 64  # files a task
+_SHORT = 16  # hex digits of a file's hash: a chance change keeps them once in 10¹⁹
+
+
+def fingerprint(catalog: Catalog, split: Split) -> dict[str, Any]:
+    """Hash every image's content and note its part in the run.
+
+    Labels enter as a hash, hidden ones too: what they are is not to be read from it.
+
+    Args:
+        catalog: the data set; images in memory are hashed as arrays.
+        split: of that catalog.
+
+    Returns:
+        A JSON object: `name`, `layout`, `classes`, `num`, `sha256` over everything but the name,
+        `labels` (a hash of which path has which class), and `files`, a list of
+        [relative path, bytes, first 16 hex digits of the content's SHA-256, part], where part is
+        labeled, unlabeled, val, test or unused.
+
+    Raises:
+        DataError: a file has vanished or cannot be read.
+    """
+    names = _parts(catalog, split)
+    files = [
+        [path, num_bytes, digest, part]
+        for path, (num_bytes, digest), part in zip(
+            catalog.paths, _contents(catalog), names, strict=True
+        )
+    ]
+    labels = _hash_lines(
+        f"{path}\0{catalog.classes[label] if label >= 0 else ''}"
+        for path, label in zip(catalog.paths, catalog.labels.tolist(), strict=True)
+    )[:_SHORT]
+    lines = [catalog.layout, *catalog.classes, labels, *("\0".join(map(str, f)) for f in files)]
+    return {
+        "name": catalog.name,
+        "layout": catalog.layout,
+        "classes": list(catalog.classes),
+        "num": len(files),
+        "sha256": _hash_lines(lines),
+        "labels": labels,
+        "files": files,
+    }
+
+
+def changed(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """What is different between two fingerprints, as one plain sentence; None if nothing is.
+
+    The name does not count: a folder may be moved or renamed.
+    """
+    if old["sha256"] == new["sha256"]:
+        return None
+    for key in ("layout", "classes"):
+        if old[key] != new[key]:
+            return (
+                f"the {key} of the data changed: {_plain(old[key])} before, {_plain(new[key])} now"
+            )
+    before = {path: (size, digest, part) for path, size, digest, part in old["files"]}
+    after = {path: (size, digest, part) for path, size, digest, part in new["files"]}
+    both = [path for path in before if path in after]
+    for what, paths in (
+        ("is missing", [path for path in before if path not in after]),
+        ("is new", [path for path in after if path not in before]),
+        ("has another content", [path for path in both if before[path][:2] != after[path][:2]]),
+    ):
+        if paths:
+            return _told(what, paths)
+    if old["labels"] != new["labels"]:
+        return "the labels of the data changed, though the images did not"
+    moved = [path for path in both if before[path][2] != after[path][2]]
+    if moved:
+        was, now = before[moved[0]][2], after[moved[0]][2]
+        return _told(f"was {was} and is {now} by the split", moved)
+    return "the record of the data was edited: its hash does not belong to its content"
+
+
+def _parts(catalog: Catalog, split: Split) -> list[str]:
+    parts = np.full(len(catalog), "unused", dtype="<U9")
+    for name, ids in (
+        ("labeled", split.labeled),
+        ("unlabeled", split.unlabeled),
+        ("val", split.val.ids),
+        ("test", split.test.ids),
+    ):
+        parts[ids] = name
+    names: list[str] = parts.tolist()
+    return names
+
+
+def _contents(catalog: Catalog) -> list[tuple[int, str]]:
+    """Bytes and short hash of every image, in the catalog's order."""
+    images, root = catalog.images, catalog.root
+    if images is not None:
+        arrays = (image.tobytes() for image in images)
+        return [(len(array), hashlib.sha256(array).hexdigest()[:_SHORT]) for array in arrays]
+    assert root is not None, "a catalog has files or arrays"
+    chunks = [catalog.paths[i : i + _CHUNK] for i in range(0, len(catalog), _CHUNK)]
+    # Reading waits for the disk and hashing leaves Python's lock: more threads than cores pay.
+    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as executor:
+        hashed = executor.map(lambda paths: [_hash_file(root / path) for path in paths], chunks)
+        return [entry for entries in hashed for entry in entries]
+
+
+def _hash_file(path: Path) -> tuple[int, str]:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return file.tell(), digest[:_SHORT]
+    except OSError as error:
+        raise DataError(
+            f"{shown(path)} cannot be read ({error.strerror}): was it removed while the data were "
+            "read? run the command again"
+        ) from error
+
+
+def _hash_lines(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        content = line.encode()
+        # The length before each line: names may contain any character, line ends too.
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()
+
+
+def _plain(value: object) -> str:
+    items = [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    rest = f" and {len(items) - 5} more" if len(items) > 5 else ""
+    return shown(", ".join(items[:5])) + rest
+
+
+def _told(what: str, paths: list[str]) -> str:
+    rest = f", and so for {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"the image {shown(paths[0])} {what}{rest}"

@@ -1,0 +1,204 @@
+"""A CSV `path,label[,split]`: every line is one image; no image is opened and no label hidden."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import posixpath
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dmt.data.catalog import UNLABELED, Catalog, Part, natural_key, no_unlabeled
+from dmt.data.decode import shown
+from dmt.errors import DataError
+
+_HEADERS = (["path", "label"], ["path", "label", "split"])
+_SPLITS = {"": Part.TRAIN, "train": Part.TRAIN, "val": Part.VAL, "test": Part.TEST}
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int
+    path: str
+    label: str
+    part: Part
+
+
+class _LineError(Exception):
+    """What is wrong with one line, and its cure."""
+
+
+@dataclass
+class _Folder:
+    """The folder of the CSV, and which of its subfolders are known to lie inside."""
+
+    root: str
+    inside: dict[str, bool] = field(default_factory=dict)
+
+    def check(self, path: str) -> None:
+        """Raise _LineError unless the normalised relative `path` is a file within this folder."""
+        full = os.path.join(self.root, path)
+        if not os.path.isfile(full):
+            hint = (
+                "write / instead of \\" if "\\" in path else "correct the path or remove the line"
+            )
+            raise _LineError(f"there is no file {shown(path)}: {hint}")
+        # A link is rare and resolving every file is slow: folders are resolved once.
+        parent = os.path.dirname(full)
+        if parent not in self.inside:
+            self.inside[parent] = self._holds(parent)
+        if not self.inside[parent] or (os.path.islink(full) and not self._holds(full)):
+            raise _LineError(
+                f"the link {shown(path)} leaves the CSV's folder: put the file itself there"
+            )
+
+    def _holds(self, path: str) -> bool:
+        real_root, real = os.path.realpath(self.root), os.path.realpath(path)
+        return real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep)
+
+
+def read_table(path: Path) -> Catalog:
+    """The images that a CSV lists, relative to the folder it lies in.
+
+    Args:
+        path: UTF-8 text (with or without a byte order mark), comma-separated, with the header
+            `path,label` or `path,label,split`. An empty label is an unlabeled image, an empty
+            split is train.
+
+    Returns:
+        A catalog of layout `csv`.
+
+    Raises:
+        DataError: the file or a line of it cannot be used; the first such line is named, with
+            its cure and the number of the others.
+    """
+    records = _records(path)
+    header = [name.strip().lower() for name in next(records, (0, []))[1]]
+    if header not in _HEADERS:
+        raise DataError(
+            f"{shown(path)} starts with {shown(','.join(header)) or 'nothing'}: its first line "
+            "must be path,label or path,label,split, with commas"
+        )
+    faults: dict[int, str] = {}
+    rows = _rows(path, records, len(header), faults)
+    classes = sorted({r.label for r in rows if r.label and r.part is Part.TRAIN}, key=natural_key)
+    known = set(classes)
+    if not faults:
+        for row in rows:
+            if row.label and row.label not in known:
+                faults[row.line] = (
+                    f"no train image has the class {shown(row.label)}: "
+                    "add some, or correct the label"
+                )
+    if faults:
+        line = min(faults)
+        more = len(faults) - 1
+        also = f" ({more} more {'line has' if more == 1 else 'lines have'} faults)" if more else ""
+        raise DataError(f"{shown(path)}, line {line}: {faults[line]}{also}")
+    _require_two(path, rows, classes)
+    return _catalog(path, rows, classes)
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number of its first line and the fields of every record that is not empty."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{shown(path)} is not UTF-8 text: save it as CSV UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{shown(path)}, line {line}: not a line of a CSV ({error}); quote fields that hold "
+            'commas, quotes (written twice, "") or line breaks'
+        ) from error
+
+
+def _rows(
+    path: Path, records: Iterator[tuple[int, list[str]]], num_columns: int, faults: dict[int, str]
+) -> list[_Row]:
+    """The lines that are right, sorted by path; the others go into `faults`."""
+    folder = _Folder(str(path.parent))
+    rows: list[_Row] = []
+    first: dict[str, int] = {}
+    for line, fields in records:
+        try:
+            row = _row(line, fields, num_columns)
+            twin = first.setdefault(unicodedata.normalize("NFC", row.path), line)
+            if twin != line:
+                raise _LineError(
+                    f"{shown(row.path)} is already on line {twin}: remove one of the two"
+                )
+            folder.check(row.path)
+            rows.append(row)
+        except _LineError as fault:
+            faults[line] = str(fault)
+    return sorted(rows, key=lambda row: row.path)
+
+
+def _row(line: int, fields: list[str], num_columns: int) -> _Row:
+    if len(fields) != num_columns:
+        raise _LineError(
+            f"{len(fields)} columns instead of {num_columns}: quote a field that holds a comma"
+        )
+    path, label = fields[0], unicodedata.normalize("NFC", fields[1].strip())
+    split = fields[2].strip().lower() if num_columns == 3 else ""
+    if split not in _SPLITS:
+        raise _LineError(f"the split {shown(fields[2])} is not one of train, val, test or empty")
+    if not label and _SPLITS[split] is not Part.TRAIN:
+        raise _LineError(f"a {split} image needs a label: add it, or leave the split empty")
+    return _Row(line, _normalised(path), label, _SPLITS[split])
+
+
+def _normalised(path: str) -> str:
+    if not path:
+        raise _LineError("the path is empty: name an image file")
+    if "\0" in path:
+        raise _LineError("the path holds a zero byte: correct it")
+    normalised = posixpath.normpath(path)
+    if os.path.isabs(path) or normalised == ".." or normalised.startswith("../"):
+        raise _LineError(
+            f"{shown(path)} leaves the CSV's folder: write paths relative to it, "
+            "and put the CSV above the images"
+        )
+    return normalised
+
+
+def _require_two(path: Path, rows: list[_Row], classes: list[str]) -> None:
+    if not rows:
+        raise DataError(f"{shown(path)} lists no image: add a line for each")
+    if not classes:
+        raise DataError(f"{shown(path)} labels no train image: write labels in its second column")
+    if len(classes) < 2:
+        raise DataError(
+            f"{shown(path)} has one class only ({shown(classes[0])}): a classifier needs at least "
+            "two"
+        )
+
+
+def _catalog(path: Path, rows: list[_Row], classes: list[str]) -> Catalog:
+    index = {"": UNLABELED} | {name: number for number, name in enumerate(classes)}
+    labels = np.array([index[row.label] for row in rows], dtype=np.int64)
+    return Catalog(
+        name=path.stem,
+        layout="csv",
+        root=path.parent,
+        classes=tuple(classes),
+        paths=tuple(row.path for row in rows),
+        labels=labels,
+        parts=np.array([row.part for row in rows], dtype=np.uint8),
+        images=None,
+        problems=tuple(no_unlabeled(labels)),
+    )

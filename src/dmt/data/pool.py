@@ -1,0 +1,267 @@
+"""Images by id, as batches on the device, held there or decoded ahead. Not their labels."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmt.data.catalog import Catalog
+from dmt.data.decode import decode_square, fit_square, shown
+from dmt.errors import DataError
+
+_CHUNK = 16  # images a task: fewer and handing out tasks costs more than a small decode
+
+Read = Callable[[int], NDArray[np.uint8]]
+Progress = Callable[[int, int], None]
+
+
+class Pool(Protocol):
+    """`num` images of (3, size, size), asked for by id."""
+
+    num: int
+    size: int
+
+    def batch(self, ids: Tensor) -> Tensor:
+        """Images of `ids` (int64, (B,), any device): uint8, (B, 3, size, size), on the device."""
+        ...
+
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """`(ids, batch(ids))` for each of `batches`, in order, read ahead where that helps."""
+        ...
+
+
+class MemoryPool:
+    """All images as one tensor on the device: the fastest where they fit."""
+
+    def __init__(self, images: Tensor) -> None:
+        """Take `images`, uint8, (N, 3, size, size), which stay on the device they are on."""
+        assert images.dtype == torch.uint8, "pools hold bytes"
+        assert images.ndim == 4, "images are (N, 3, size, size)"
+        assert images.shape[1] == 3, "images have three channels"
+        assert images.shape[2] == images.shape[3], "images are square"
+        self.num = images.shape[0]
+        self.size = images.shape[2]
+        self._images = images
+
+    def batch(self, ids: Tensor) -> Tensor:
+        """See `Pool.batch`."""
+        return self._images.index_select(0, ids.to(self._images.device))
+
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `Pool.stream`; there is nothing to read ahead."""
+        for ids in batches:
+            yield ids, self.batch(ids)
+
+
+class StreamPool:
+    """Images read when they are needed, by threads that only decode.
+
+    Order and bits do not depend on the number of threads.
+    """
+
+    def __init__(
+        self,
+        read: Read,
+        *,
+        num: int,
+        size: int,
+        device: torch.device,
+        workers: int,
+        lookahead: int = 4,
+    ) -> None:
+        """Read by `read`.
+
+        Args:
+            read: from an id to uint8 (size, size, 3); called from several threads at once.
+            num: how many images there are.
+            size: their side in pixels.
+            device: where batches are put.
+            workers: threads that decode; 0 decodes in the caller's.
+            lookahead: batches read before they are asked for, at least 1.
+        """
+        assert workers >= 0, "a number of threads"
+        assert lookahead >= 1, "at least the next batch"
+        self.num = num
+        self.size = size
+        self._read = read
+        self._device = device
+        self._workers = workers
+        self._lookahead = lookahead
+
+    def batch(self, ids: Tensor) -> Tensor:
+        """See `Pool.batch`.
+
+        Raises:
+            DataError: an image has become unreadable since it was checked.
+        """
+        with closing(self.stream([ids])) as batches:
+            return next(batches)[1]
+
+    def stream(self, batches: Iterable[Tensor]) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """See `Pool.stream`. Threads end with the iterator: used up, closed or failed.
+
+        Raises:
+            DataError: as in `batch`.
+        """
+        if self._workers == 0:
+            for ids in batches:
+                rows = ids.tolist()
+                buffer = self._buffer(len(rows))
+                self._fill(buffer, 0, rows)
+                yield ids, self._on_device(buffer)
+        else:
+            yield from self._stream_ahead(iter(batches))
+
+    def _stream_ahead(self, batches: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="dmt-decode")
+        ahead: deque[tuple[Tensor, Tensor, list[Future[None]]]] = deque()
+
+        def read_ahead() -> None:
+            while len(ahead) < self._lookahead and (ids := next(batches, None)) is not None:
+                rows = ids.tolist()
+                buffer = self._buffer(len(rows))
+                tasks = [
+                    executor.submit(self._fill, buffer, start, rows[start : start + _CHUNK])
+                    for start in range(0, len(rows), _CHUNK)
+                ]
+                ahead.append((ids, buffer, tasks))
+
+        try:
+            read_ahead()
+            while ahead:
+                ids, buffer, tasks = ahead.popleft()
+                for task in tasks:
+                    task.result()
+                read_ahead()  # before handing over, so that threads work while the caller does
+                yield ids, self._on_device(buffer)
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _fill(self, buffer: Tensor, start: int, rows: Sequence[int]) -> None:
+        view = buffer.numpy()
+        for offset, row in enumerate(rows, start):
+            view[offset] = self._read(row).transpose(2, 0, 1)
+
+    def _buffer(self, num: int) -> Tensor:
+        # Pinned memory lets the copy to the GPU run beside its work; the allocator keeps a freed
+        # buffer until that copy is over.
+        is_pinned = self._device.type == "cuda"
+        return torch.empty((num, 3, self.size, self.size), dtype=torch.uint8, pin_memory=is_pinned)
+
+    def _on_device(self, buffer: Tensor) -> Tensor:
+        return buffer.to(self._device, non_blocking=buffer.is_pinned())
+
+
+def open_pool(
+    catalog: Catalog,
+    *,
+    size: int,
+    device: torch.device,
+    workers: int,
+    memory_limit: int,
+    bad_images: Literal["stop", "skip"],
+    progress: Progress | None = None,
+) -> tuple[Pool, list[str]]:
+    """A pool of every image of `catalog`, in memory if that takes at most `memory_limit` bytes.
+
+    Every image is decoded once before this returns, also where they are streamed afterwards: an
+    image that cannot be read is to be known before training, not in the middle of it.
+
+    Args:
+        catalog: the data set; row i of it is id i of the pool.
+        size: side of the images in pixels; others are resized and cropped to the centre.
+        device: where batches are put.
+        workers: threads that decode; 0 decodes in the caller's.
+        memory_limit: bytes that the images may take on the device. A set that is in memory at
+            this size already stays there whatever the limit.
+        bad_images: stop at unreadable images, or go on without them.
+        progress: called with (images read, images in all) now and then.
+
+    Returns:
+        The pool, and the relative paths of unreadable images in the catalog's order. Their ids
+        must not be asked for: a pool in memory has black images there, a streamed one fails.
+
+    Raises:
+        DataError: unreadable images and `bad_images="stop"`, or no readable image at all.
+    """
+    num = len(catalog.paths)
+    read = _reader(catalog, size)
+    if catalog.images is not None and catalog.images.shape[1:3] == (size, size):
+        return MemoryPool(_from_array(catalog.images).to(device)), []
+    kept: Tensor | None = None
+    if num * 3 * size * size <= memory_limit:
+        kept = torch.zeros((num, 3, size, size), dtype=torch.uint8)
+    bad = _read_all(read, num, workers, None if kept is None else kept.numpy(), progress)
+    if bad and (bad_images == "stop" or len(bad) == num):
+        raise DataError(_bad_sentence([catalog.paths[row] for row in bad], num))
+    pool: Pool
+    if kept is not None:
+        pool = MemoryPool(kept.to(device))
+    else:
+        pool = StreamPool(read, num=num, size=size, device=device, workers=workers)
+    return pool, [catalog.paths[row] for row in bad]
+
+
+def _reader(catalog: Catalog, size: int) -> Read:
+    images, root, paths = catalog.images, catalog.root, catalog.paths
+    if images is not None:
+        return lambda row: fit_square(images[row], size)
+    assert root is not None, "a catalog has files or arrays"
+    return lambda row: decode_square(root / paths[row], size)
+
+
+def _from_array(images: NDArray[np.uint8]) -> Tensor:
+    """(N, size, size, 3) as a tensor (N, 3, size, size) of its own memory."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def _read_all(
+    read: Read,
+    num: int,
+    workers: int,
+    out: NDArray[np.uint8] | None,
+    progress: Progress | None,
+) -> list[int]:
+    """Read every image once, into `out` if there is one; the ids that cannot be read."""
+
+    def read_chunk(start: int) -> list[int]:
+        bad = []
+        for row in range(start, min(start + _CHUNK, num)):
+            try:
+                image = read(row)
+            except DataError:
+                bad.append(row)
+                continue
+            if out is not None:
+                out[row] = image.transpose(2, 0, 1)
+        return bad
+
+    starts = range(0, num, _CHUNK)
+    bad: list[int] = []
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="dmt-decode") as executor:
+        chunks = executor.map(read_chunk, starts) if workers else map(read_chunk, starts)
+        for start, found in zip(starts, chunks, strict=True):
+            bad += found
+            if progress is not None:
+                progress(min(start + _CHUNK, num), num)
+    return bad
+
+
+def _bad_sentence(paths: list[str], num: int) -> str:
+    listed = ", ".join(shown(path) for path in paths[:3]) + (
+        f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    )
+    if len(paths) == num:
+        return f"none of the {num} images can be read ({listed}): are they images?"
+    return (
+        f"{len(paths)} of {num} images cannot be read ({listed}); mend or remove them, or leave "
+        "them out with bad_images=skip"
+    )

@@ -1,0 +1,155 @@
+"""The pool's pseudo labels on disk: one label and one 16-bit confidence code an image.
+
+Written once in one pass; a cut is applied when reading, so thresholds cost no second pass.
+Labels of pixels are another store's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmt.core import (
+    Cut,
+    break_ties,
+    cut_histogram,
+    decode_confidence,
+    histogram,
+    is_selected,
+    tie_bits,
+)
+from dmt.errors import RunError
+from dmt.records import Record, read_json, write_json
+
+_MANIFEST = "manifest.json"
+
+
+class _Manifest(Record):
+    """What the columns cannot say of themselves."""
+
+    num: int
+    num_classes: int
+    fraction: float
+    is_class_balanced: bool
+    seed: int
+    where: str
+
+
+class ImageLabels:
+    """Pseudo labels of a pool of images, memory-mapped."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a finished store.
+
+        Raises:
+            RunError: the store is missing or was not finished.
+        """
+        try:
+            self._manifest = _Manifest.model_validate(read_json(folder / _MANIFEST))
+            self._ids = np.load(folder / "ids.npy", mmap_mode="r", allow_pickle=False)
+            self._label = np.load(folder / "label.npy", mmap_mode="r", allow_pickle=False)
+            self._code = np.load(folder / "code.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise RunError(f"the pseudo labels in {folder} cannot be read: {error}") from error
+        self.num_classes = self._manifest.num_classes
+
+    @staticmethod
+    def write(
+        folder: Path,
+        ids: Tensor,
+        label: Tensor,
+        code: Tensor,
+        num_classes: int,
+        *,
+        fraction: float,
+        is_class_balanced: bool,
+        seed: int,
+        where: str,
+    ) -> None:
+        """Store the labels of a pool, and which share of them is to be read.
+
+        Args:
+            folder: made if it is not there; what it held is replaced.
+            ids: int64 (N,), into the data set.
+            label: int64 (N,) in [0, K).
+            code: int32 (N,), confidence codes.
+            num_classes: K.
+            fraction: label fraction that `is_selected` keeps.
+            is_class_balanced: keep that share of every predicted class.
+            seed, where: name the order of ties.
+
+        Raises:
+            RunError: the disk is full or may not be written.
+        """
+        smallest = np.uint8 if num_classes <= 1 << 8 else np.uint32
+        columns: dict[str, NDArray[np.generic]] = {
+            "ids": ids.cpu().numpy(),
+            "label": label.cpu().numpy().astype(smallest),
+            "code": code.cpu().numpy().astype(np.uint16),
+        }
+        manifest = _Manifest(
+            num=len(ids),
+            num_classes=num_classes,
+            fraction=fraction,
+            is_class_balanced=is_class_balanced,
+            seed=seed,
+            where=where,
+        )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / _MANIFEST).unlink(missing_ok=True)
+            for name, column in columns.items():
+                np.save(folder / f"{name}.npy", column, allow_pickle=False)
+        except OSError as error:
+            raise RunError(f"cannot write pseudo labels to {folder}: {error.strerror}") from error
+        # The manifest comes last: a store without one was cut off and is written again.
+        write_json(folder / _MANIFEST, manifest)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def ids(self) -> Tensor:
+        """int64 (N,)."""
+        return torch.from_numpy(np.array(self._ids, dtype=np.int64))
+
+    @property
+    def label(self) -> Tensor:
+        """int64 (N,)."""
+        return torch.from_numpy(np.array(self._label, dtype=np.int64))
+
+    @property
+    def code(self) -> Tensor:
+        """int64 (N,) confidence codes."""
+        return torch.from_numpy(np.array(self._code, dtype=np.int64))
+
+    @property
+    def confidence(self) -> Tensor:
+        """float32 (N,), as near to the teacher's as 16 bits allow."""
+        return decode_confidence(self.code)
+
+    def histogram(self) -> Tensor:
+        """int64 (K, NUM_CODES): how often each class got each code."""
+        return histogram(self.label, self.code, self.num_classes)
+
+    def cut(self) -> Cut:
+        """The cut that keeps exactly round(fraction · N), of all or of every class."""
+        manifest = self._manifest
+        cut = cut_histogram(
+            self.histogram(), manifest.fraction, is_class_balanced=manifest.is_class_balanced
+        )
+        label = self.label
+        tied = self.code == cut.code[label]
+        return break_ties(cut, label[tied], self._ties(self.ids[tied]))
+
+    @property
+    def is_selected(self) -> Tensor:
+        """bool (N,): which labels the fraction keeps."""
+        return is_selected(self.label, self.code, self._ties(self.ids), self.cut())
+
+    def _ties(self, ids: Tensor) -> Tensor:
+        return tie_bits(self._manifest.seed, self._manifest.where, ids)

@@ -1,0 +1,30 @@
+"""How large the images of a set are, from a few headers."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from dmt.data.catalog import Catalog
+
+_NUM_LOOKED_AT = 64
+
+
+def typical_side(catalog: Catalog) -> int:
+    """The median of the shorter sides of up to 64 images spread over the set, in pixels.
+
+    Files that are no images are passed over: who decodes them says so.
+    """
+    if catalog.images is not None:
+        return min(catalog.images.shape[1:3])
+    assert catalog.root is not None
+    sides = []
+    for row in np.linspace(0, len(catalog) - 1, min(len(catalog), _NUM_LOOKED_AT)).astype(int):
+        try:
+            with Image.open(catalog.root / catalog.paths[row]) as image:
+                sides.append(min(image.size))
+        except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+            continue
+    return int(statistics.median(sides)) if sides else 1

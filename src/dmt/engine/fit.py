@@ -1,0 +1,216 @@
+"""The one training loop. It owns backward, optimizers, averaging, the finite check, the clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dmt.core import LossSums
+from dmt.engine.ema import Ema
+from dmt.engine.runtime import Runtime, seed_torch
+from dmt.engine.step import Batch, Method, Position
+from dmt.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """How long and how fast one stage trains."""
+
+    num_steps: int
+    batch_size: int
+    num_labeled: int  # of the batch; the rest carry pseudo labels
+    lr: float
+    lr_schedule: Literal["cosine", "poly", "constant"] = "cosine"
+    warmup: int = 0  # steps
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    ema_decay: float = 0.999  # 0: no averaging
+    mixup: float = 0.0  # Beta's parameter; 0: none
+    keep_max: bool = True  # λ ← max(λ, 1 − λ)
+
+    @property
+    def num_blocks(self) -> int:
+        """Equal consecutive blocks of a batch, each with the same number of labeled images.
+
+        Mixup pairs inside a block and ranks take whole blocks, so the number of ranks changes
+        nothing (up to eight of them).
+        """
+        return math.gcd(8, self.num_labeled, self.batch_size - self.num_labeled)
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate of a step: linear warm-up, then cosine to 0, poly 0.9 or constant."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.num_steps - self.warmup)
+        if self.lr_schedule == "cosine":
+            return self.lr * 0.5 * (1 + math.cos(math.pi * done))
+        if self.lr_schedule == "poly":
+            return float(self.lr * (1 - done) ** 0.9)
+        return self.lr
+
+
+class Learner:
+    """A network in training: its weights, its optimizer, its average."""
+
+    def __init__(self, net: nn.Module, spec: FitSpec) -> None:
+        self.net = net
+        self.spec = spec
+        # One fused kernel for all parameters: small networks spend much of a step launching.
+        fused = next(net.parameters()).device.type in {"cpu", "cuda"}
+        if spec.optimizer == "sgd":
+            self.optimizer: torch.optim.Optimizer = torch.optim.SGD(
+                net.parameters(),
+                lr=spec.lr,
+                momentum=spec.momentum,
+                weight_decay=spec.weight_decay,
+                fused=fused,
+            )
+        else:
+            self.optimizer = torch.optim.AdamW(
+                net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, fused=fused
+            )
+        self.ema = Ema(net, spec.ema_decay) if spec.ema_decay else None
+
+    @property
+    def outcome(self) -> nn.Module:
+        """The network to use afterwards: the average where there is one."""
+        return self.net if self.ema is None else self.ema.module
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next step depends on."""
+        return {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+
+
+class Tally:
+    """Running sums since the last record, kept on the device so that a step waits for nothing."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add one step's scalars."""
+        for name, value in values.items():
+            value = value.detach().double()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def take(self, runtime: Runtime) -> dict[str, float]:
+        """The sums over all ranks, and begin anew."""
+        names = sorted(self.sums)
+        if not names:
+            return {}
+        values = runtime.sum(torch.stack([self.sums[name] for name in names])).tolist()
+        self.sums = {}
+        return dict(zip(names, values, strict=True))
+
+
+def fit(
+    learners: Mapping[str, Learner],
+    method: Method,
+    batches: Iterable[tuple[Position, Batch]],
+    runtime: Runtime,
+    *,
+    tally: Tally,
+    scaler: torch.amp.GradScaler,
+    after_step: Callable[[Position, Mapping[str, float] | None], None],
+) -> None:
+    """Train `learners` on `batches` by `method`, until the batches end.
+
+    Args:
+        learners: by the names in `method.learners`.
+        batches: this rank's share of every step's batch, with its position.
+        tally: sums since the last record (carried over by a resumed run).
+        scaler: of the runtime.
+        after_step: called after every step with the position and, every `record_every` steps
+            and at the end, the sums since the last time (else None). It records, saves and stops.
+
+    Raises:
+        TrainingError: a loss is not finite; the optimizers have not moved.
+    """
+    nets = {name: learner.net for name, learner in learners.items()}
+    for net in nets.values():
+        net.train()
+    for position, batch in batches:
+        seed_torch(position.seed, position.stage, position.step, runtime.rank)
+        with runtime.autocast():
+            result = method.losses(nets, batch, position)
+        loss = torch.stack([_mean(sums, runtime) for sums in result.losses.values()]).sum()
+        if not bool(torch.isfinite(runtime.sum(loss.detach()))):
+            raise TrainingError(_not_finite(position, batch))
+        for learner in learners.values():
+            learner.optimizer.zero_grad(set_to_none=True)
+            for group in learner.optimizer.param_groups:
+                group["lr"] = learner.spec.lr_at(position.step)
+        scaler.scale(loss).backward()
+        for learner in learners.values():
+            runtime.sum_gradients(learner.net)
+            scaler.step(learner.optimizer)
+            if learner.ema is not None:
+                learner.ema.update(learner.net)
+        scaler.update()
+        method.after_step(nets, position)
+        tally.add(
+            {
+                "loss": loss,
+                "num_steps": torch.ones_like(loss) / runtime.world_size,
+                **result.sums,
+            }
+        )
+        is_due = (position.step + 1) % record_every(position.num_steps) == 0
+        is_last = position.step + 1 == position.num_steps
+        after_step(position, tally.take(runtime) if is_due or is_last else None)
+
+
+def record_every(num_steps: int) -> int:
+    """Steps between two lines of a stage's curve: about 40 lines a stage, whatever the clock."""
+    return max(1, num_steps // 40)
+
+
+def _mean(sums: LossSums, runtime: Runtime) -> Tensor:
+    """This rank's part of the mean over all ranks: its total over everyone's count."""
+    return sums.total / runtime.sum(sums.num_valid).clamp(min=1)
+
+
+def _not_finite(position: Position, batch: Batch) -> str:
+    ids = ", ".join(str(int(i)) for i in batch.ids[:5])
+    return (
+        f"the loss is not finite at step {position.step} of {position.stage} (images {ids} …); "
+        "nothing was overwritten: try a lower learning rate (initial.lr, student.lr) or "
+        "precision=fp32"
+    )
+
+
+class ClockedRate:
+    """Images a second since it was last read."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+        self._images = 0
+
+    def add(self, num_images: int) -> None:
+        """Count a step's images."""
+        self._images += num_images
+
+    def read(self) -> float:
+        """The rate, and begin anew."""
+        now = time.perf_counter()
+        rate = self._images / max(now - self._since, 1e-9)
+        self._since, self._images = now, 0
+        return rate

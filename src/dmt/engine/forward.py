@@ -1,0 +1,56 @@
+"""A network over many images without a gradient: what labeling and evaluation share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from dmt.data.pool import Pool
+from dmt.engine.runtime import Runtime
+
+BATCH_SIZE = 512
+
+
+@torch.no_grad()
+def forward(net: nn.Module, pool: Pool, ids: Tensor, runtime: Runtime) -> Iterator[Tensor]:
+    """float32 logits (B, K) of `ids`, a batch at a time, in eval mode; the mode is put back."""
+    was_training = net.training
+    net.eval()
+    try:
+        for _, images in pool.stream(ids.split(BATCH_SIZE)):
+            with runtime.autocast():
+                logits: Tensor = net(images)
+            yield logits.float()
+    finally:
+        net.train(was_training)
+
+
+def probabilities(
+    net: nn.Module, pool: Pool, ids: Tensor, num_classes: int, runtime: Runtime
+) -> Tensor:
+    """Softmax of all `ids`, float32 (N, K) on the CPU; the ranks share the work."""
+    mine = shard(ids, runtime)
+    parts = [logits.softmax(dim=1).cpu() for logits in forward(net, pool, mine, runtime)]
+    return unshard(torch.cat(parts) if parts else torch.empty(0, num_classes), len(ids), runtime)
+
+
+def shard(ids: Tensor, runtime: Runtime) -> Tensor:
+    """This rank's part: every `world_size`-th, padded with the first so that all are as long."""
+    if runtime.world_size == 1:
+        return ids
+    each = -(-len(ids) // runtime.world_size)
+    padded = torch.cat([ids, ids[:1].expand(each * runtime.world_size - len(ids))])
+    return padded[runtime.rank :: runtime.world_size]
+
+
+def unshard(values: Tensor, num: int, runtime: Runtime) -> Tensor:
+    """All ranks' results in the order `shard` was given, the padding cut off."""
+    if runtime.world_size == 1:
+        return values
+    joined = runtime.gather(values.to(runtime.device)).cpu()
+    each = len(values)
+    return joined.view(runtime.world_size, each, *values.shape[1:]).transpose(0, 1).flatten(0, 1)[
+        :num
+    ]

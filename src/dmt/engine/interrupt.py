@@ -1,0 +1,57 @@
+"""SIGTERM and Ctrl-C as a flag that the loops look at, so that a run stops between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from dmt.errors import Interrupted
+
+
+class StopFlag:
+    """Whether somebody asked the run to stop."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def check(self, saved: str) -> None:
+        """Stop here if asked to.
+
+        Args:
+            saved: what was kept, in words.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        if self.signal is not None:
+            name = signal.Signals(self.signal).name
+            raise Interrupted(f"stopped by {name}; {saved}", self.signal)
+
+
+@contextmanager
+def listening() -> Iterator[StopFlag]:
+    """Within, the first SIGINT or SIGTERM sets the flag; the second acts as it always did.
+
+    Signals reach only the main thread; elsewhere the flag stays down.
+    """
+    flag = StopFlag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        flag.signal = number
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

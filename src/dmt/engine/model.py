@@ -1,0 +1,116 @@
+"""A trained run as something to predict with: its networks, its classes, its preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmt.data.decode import decode_square, fit_square
+from dmt.data.pool import StreamPool
+from dmt.engine.forward import probabilities
+from dmt.engine.runtime import Runtime
+from dmt.models.build import Network
+
+
+class Predictions(NamedTuple):
+    """What a model says of N images."""
+
+    label: tuple[str, ...]  # class names
+    confidence: NDArray[np.float32]  # (N,), largest probability, 0–1
+    agreement: NDArray[np.float32] | None  # (N,), Σ_k min(p_a, p_b), 0–1; None for one model
+    probs: NDArray[np.float32]  # (N, K)
+
+
+class Model:
+    """The headline model of a run.
+
+    Args:
+        networks: whose mean probability decides; on the runtime's device, in eval mode.
+        other: a network that only agrees or not (a chain's last generation but one).
+        classes: names.
+        image_size: side in pixels that images are brought to.
+        runtime: where it computes.
+        workers: threads that decode files.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        other: Network | None,
+        classes: tuple[str, ...],
+        image_size: int,
+        runtime: Runtime,
+        workers: int = 2,
+    ) -> None:
+        self.classes = classes
+        self.image_size = image_size
+        self._networks = networks
+        self._other = other
+        self._runtime = runtime
+        self._workers = workers
+
+    def predict(self, images: Sequence[Any] | NDArray[Any] | Tensor) -> Predictions:
+        """Class, confidence and agreement of images.
+
+        Args:
+            images: paths, PIL images, or arrays or tensors of uint8 (H, W, 3), of any size; a
+                (N, H, W, 3) array or tensor also does.
+
+        Raises:
+            DataError: a file cannot be read as an image.
+            TypeError: an array is not uint8 (H, W, 3).
+        """
+        parts = list(self.predict_batches(images, size=max(1, len(images))))
+        return parts[0] if parts else self._decide([torch.empty(0, len(self.classes))] * 2)
+
+    def predict_batches(
+        self, images: Sequence[Any] | NDArray[Any] | Tensor, size: int = 512
+    ) -> Iterator[Predictions]:
+        """`predict`, `size` images at a time, so that any number of files fits in memory."""
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            pool = StreamPool(
+                lambda row, part=part: _square(part[row], self.image_size),  # type: ignore[misc]
+                num=len(part),
+                size=self.image_size,
+                device=self._runtime.device,
+                workers=self._workers,
+            )
+            nets = [*self._networks, *([self._other] if self._other else [])]
+            yield self._decide(
+                [
+                    probabilities(
+                        net, pool, torch.arange(len(part)), len(self.classes), self._runtime
+                    )
+                    for net in nets
+                ]
+            )
+
+    def _decide(self, probs: list[Tensor]) -> Predictions:
+        deciding = probs[: len(self._networks)]
+        mean = torch.stack(deciding).mean(dim=0)
+        confidence, label = mean.max(dim=1)
+        agreement = None
+        if self._other is not None or len(deciding) == 2:
+            agreement = torch.minimum(probs[0], probs[1]).sum(dim=1).clamp(max=1).numpy()
+        return Predictions(
+            tuple(self.classes[index] for index in label.tolist()),
+            confidence.numpy(),
+            agreement,
+            mean.numpy(),
+        )
+
+
+def _square(image: Any, size: int) -> NDArray[np.uint8]:
+    if isinstance(image, (str, Path)):
+        return decode_square(image, size)
+    array = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise TypeError(f"an image must be uint8 (H, W, 3), not {array.dtype} {array.shape}")
+    return fit_square(array, size)

@@ -1,0 +1,213 @@
+"""From finished stages to `summary.json`: which models are compared, and what the record says."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Literal
+
+import torch
+
+from dmt.engine.runtime import Runtime, hardware
+from dmt.engine.stage import LabelStage, Stage, TrainStage
+from dmt.engine.task import FinalTable, Task
+from dmt.metrics.verdict import gap_closed, judge
+from dmt.records import ImagesSeen, RoundRecord, Summary
+
+# The plain view's forward passes of the final table are few and counted with the evaluation.
+_LIBRARIES = ("numpy", "torch")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the record says of a run besides its figures."""
+
+    dataset: str
+    method: str
+    schedule: Literal["pair", "chain"]
+    baseline: Literal["equal", "pair", "round0", "none"]
+    seed: int
+    num_labeled: int
+    num_unlabeled: int
+    held_out: str
+    command: str
+    notes: tuple[str, ...]
+
+
+def final_models(
+    stages: Sequence[Stage], fold: int | None, baseline: str
+) -> dict[str, TrainStage]:
+    """The stages whose networks the last table compares.
+
+    Returns:
+        By name: `a`, `b` (where there is one), `supervised`, `supervised_b`, `oracle`.
+    """
+    trained = [each for each in stages if isinstance(each, TrainStage) and each.fold == fold]
+    models = {each.peer: each for each in trained if each.role == "round"}  # the last round's stay
+    names = {"a": "supervised", "b": "supervised_b"}
+    for each in trained:
+        is_first = each.role == "round" and each.round == 0 and baseline == "round0"
+        if each.role == "baseline" or (is_first and models[each.peer] is not each):
+            models[names[each.peer]] = each
+        elif each.role == "oracle":
+            models["oracle"] = each
+    return models
+
+
+def previous_generation(stages: Sequence[Stage]) -> TrainStage | None:
+    """The last generation but one of a chain, None where there is none."""
+    rounds = [
+        each
+        for each in stages
+        if isinstance(each, TrainStage) and each.role == "round" and each.fold is None
+    ]
+    return rounds[-2] if len(rounds) > 1 and {each.peer for each in rounds} == {"a"} else None
+
+
+def summarize(
+    facts: RunFacts,
+    task: Task,
+    stages: Sequence[Stage],
+    table: FinalTable | None,
+    events: Iterable[Mapping[str, Any]],
+    runtime: Runtime,
+    seconds: float,
+) -> Summary:
+    """The record of a finished run.
+
+    Args:
+        facts: what is known without training.
+        task: for metric and classes.
+        stages: all of them, finished.
+        table: the held-out figures; None without held-out labels.
+        events: of `metrics.jsonl`.
+        runtime: for the hardware.
+        seconds: of work, over all sessions.
+    """
+    values = dict(table.values) if table else {}
+    peers = list(dict.fromkeys(s.peer for s in stages if _is_round(s)))
+    if facts.method == "supervised":
+        values["supervised"] = values.get("a", float("nan"))
+    supervised = values.get("supervised")
+    has_pool = facts.num_unlabeled > 0 and facts.method != "supervised"
+    verdict = judge(
+        values.get("a"),
+        supervised if has_pool else None,
+        table.difference if table and has_pool else None,
+        task.metric,
+        num_unlabeled=facts.num_unlabeled if facts.method != "supervised" else 0,
+        baseline_share=_baseline_share(stages, facts.baseline),
+    )
+    seen = images_seen(stages, task)
+    lines = list(events)
+    training = sum(
+        float(line["seconds"])
+        for line in lines
+        if line["event"] == "finished" and "label" not in line["stage"]
+    )
+    return Summary(
+        status="finished",
+        task=task.name,
+        dataset=facts.dataset,
+        method=facts.method,
+        schedule=facts.schedule,
+        metric=task.metric,
+        held_out=facts.held_out,
+        num_held_out=table.num_images if table else 0,
+        supervised=supervised,
+        supervised_ensemble=values.get("supervised_ensemble"),
+        peers={"a": values.get("a"), "b": values.get("b")},
+        ensemble=values.get("ensemble"),
+        headline="ensemble" if "b" in peers else "a",
+        oracle=values.get("oracle"),
+        gap_closed=gap_closed(
+            values.get("a"),
+            supervised,
+            values.get("oracle"),
+            table.oracle_difference if table else None,
+            task.metric,
+        ),
+        verdict=verdict.answer,
+        sentence=verdict.sentence,
+        interval=table.difference if table and has_pool else None,
+        images_seen=seen,
+        rounds=round_records(lines),
+        classes=list(task.classes),
+        confusion=table.confusion if table else [],
+        seconds=seconds,
+        images_per_second=(seen.trained + seen.baseline + seen.oracle) / max(training, 1e-9),
+        labeled=facts.num_labeled,
+        unlabeled=facts.num_unlabeled,
+        seed=facts.seed,
+        versions={
+            "dmt": metadata.version("dmt"),
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _LIBRARIES},
+        },
+        hardware=hardware(runtime),
+        command=facts.command,
+        notes=list(facts.notes),
+    )
+
+
+def images_seen(stages: Sequence[Stage], task: Task) -> ImagesSeen:
+    """Forward-and-backward samples by role, and forwards without a gradient."""
+    by_role = {"round": 0, "baseline": 0, "oracle": 0}
+    num_forward = 0
+    for stage in stages:
+        if isinstance(stage, TrainStage):
+            by_role[stage.role] += stage.num_images
+            num_forward += stage.num_weighed + task.num_forward(stage)
+        elif isinstance(stage, LabelStage):
+            num_forward += task.num_forward(stage)
+    return ImagesSeen(
+        trained=by_role["round"],
+        forward_only=num_forward,
+        baseline=by_role["baseline"],
+        oracle=by_role["oracle"],
+    )
+
+
+def round_records(events: Iterable[Mapping[str, Any]]) -> list[RoundRecord]:
+    """One record a round of the run itself, folds left out."""
+    rounds: dict[int, dict[str, Any]] = {}
+    for event in events:
+        if not event["stage"].startswith("round") or "round" not in event:
+            continue
+        each = rounds.setdefault(event["round"], {"labels": [], "peers": {}})
+        if event["event"] == "label":
+            each["labels"].append(event)
+        elif event["event"] == "step":
+            each["peers"].setdefault(event["peer"], None)
+        elif event["event"] == "evaluate":
+            each["peers"][event["peer"]] = event["value"]
+    return [
+        RoundRecord(
+            round=number,
+            label_fraction=each["labels"][0]["label_fraction"] if each["labels"] else None,
+            selected=each["labels"][0]["selected"] if each["labels"] else 0,
+            pseudo_label_accuracy=_mean([e["pseudo_label_accuracy"] for e in each["labels"]]),
+            peers=each["peers"],
+        )
+        for number, each in sorted(rounds.items())
+    ]
+
+
+def _is_round(stage: Stage) -> bool:
+    return isinstance(stage, TrainStage) and stage.role == "round"
+
+
+def _baseline_share(stages: Sequence[Stage], baseline: str) -> float:
+    """Images the baseline saw over the images that peer a saw."""
+    if baseline != "round0":
+        return 1.0
+    own = [s for s in stages if isinstance(s, TrainStage) and s.role == "round" and s.fold is None]
+    of_a = [each.num_images for each in own if each.peer == "a"]
+    return of_a[0] / max(1, sum(of_a))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,233 @@
+"""Who teaches whom, in what order: a run as data. Resume, folds and side-by-side peers read it.
+
+    pair    round0/a   round0/b         chain   round0/a
+               ╳  labels ╳                         │ labels
+            round1/a   round1/b                 round1/a   (a new network each time)
+               ╳         ╳                         │
+              …           …                        …
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+from dmt.config import Settings, Training
+from dmt.core import label_fraction
+from dmt.core.weighting import Rule
+from dmt.engine.fit import FitSpec
+from dmt.engine.stage import LabelStage, Role, Stage, TrainStage, Weights
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a method's name means: how many models teach each other, and the rule of weights."""
+
+    num_peers: int
+    rule: Rule
+
+
+PRESETS = {
+    "supervised": Preset(1, "ones"),
+    "self-training": Preset(1, "ones"),
+    "dst": Preset(1, "dmt"),
+    "mutual": Preset(2, "ones"),
+    "naive": Preset(2, "naive"),
+    "flip": Preset(2, "flip"),
+    "dmt": Preset(2, "dmt"),
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many images there are of each sort."""
+
+    num_labeled: int
+    num_pool: int
+    num_hidden: int  # of the pool, those with a label that the oracle may unwrap
+
+
+def plan(settings: Settings, sizes: Sizes) -> tuple[Stage, ...]:
+    """All stages of a run, each after those it needs.
+
+    With `folds`, the folds' stages come first (they judge), then the run on all labels.
+    """
+    stages: list[Stage] = []
+    for fold in range(settings.folds):
+        num_held_out = math.ceil(sizes.num_labeled / settings.folds)
+        kept = replace(sizes, num_labeled=max(1, sizes.num_labeled - num_held_out))
+        stages += _one_run(settings, kept, fold)
+    stages += _one_run(settings, sizes, None)
+    return tuple(stages)
+
+
+def peer_names(settings: Settings) -> tuple[str, ...]:
+    """The lasting models: two for a pair of peers, one for a chain or a single model."""
+    is_pair = settings.schedule == "pair" and PRESETS[settings.method].num_peers == 2
+    return ("a", "b") if is_pair else ("a",)
+
+
+def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
+    """Optimizer steps of one peer in round 0 and in every round after it.
+
+    `epochs` where a recipe sets them; otherwise `steps` in equal parts.
+    """
+    has_rounds = sizes.num_pool and settings.method != "supervised"
+    num_rounds = settings.rounds if has_rounds else 0
+    steps = []
+    for round_ in range(num_rounds + 1):
+        training = settings.student if round_ else settings.initial
+        if training.epochs is None:
+            assert settings.steps is not None, "the caller has chosen steps"
+            share, rest = divmod(settings.steps, num_rounds + 1)
+            steps.append(max(1, share + (round_ < rest)))
+        else:
+            images, batch = sizes.num_labeled, settings.batch_size
+            if round_:
+                images = math.floor(_fraction(settings, round_) * sizes.num_pool + 0.5)
+                batch -= _num_labeled(settings)
+            steps.append(max(1, round(training.epochs * images / batch)))
+    return steps
+
+
+def _one_run(settings: Settings, sizes: Sizes, fold: int | None) -> Iterator[Stage]:
+    steps = num_peer_steps(settings, sizes)
+    peers = peer_names(settings)
+    for peer in peers:
+        yield _on_labels(settings, "round", peer, steps[0], fold, is_pair=len(peers) == 2)
+    for round_ in range(1, len(steps)):
+        for student in peers:
+            yield _labeling(settings, round_, student, peers, fold)
+        for student in peers:
+            yield _student(settings, round_, student, peers, steps[round_], fold)
+    if len(steps) > 1:
+        if settings.baseline in {"equal", "pair"}:
+            for peer in ("a", "b") if settings.baseline == "pair" else ("a",):
+                yield _on_labels(settings, "baseline", peer, sum(steps), fold)
+        if settings.oracle and sizes.num_hidden and fold is None:
+            yield _on_labels(settings, "oracle", "a", sum(steps), fold)
+
+
+def stage_name(role: Role, round_: int, peer: str, fold: int | None = None) -> str:
+    """The name of a stage that trains a network."""
+    prefix = "" if fold is None else f"fold{fold}/"
+    return f"{prefix}round{round_}/{peer}" if role == "round" else f"{prefix}{role}/{peer}"
+
+
+def _on_labels(
+    settings: Settings, role: Role, peer: str, num_steps: int, fold: int | None, *,
+    is_pair: bool = False,
+) -> TrainStage:  # fmt: skip
+    """Round 0, the baseline and the oracle: given labels only."""
+    sees: Literal["labeled", "dms", "everything"] = "labeled"
+    if role == "oracle":
+        sees = "everything"
+    elif role == "round" and is_pair and settings.peers.labeled_subset == "dms":
+        sees = "dms"
+    model, weights = _network(settings, peer)
+    return TrainStage(
+        name=stage_name(role, 0, peer, fold),
+        role=role,
+        round=0,
+        peer=peer,
+        fold=fold,
+        needs=(),
+        fit=_fit(settings, settings.initial, num_steps, settings.batch_size),
+        model=model,
+        weights=weights,
+        sees=sees,
+    )
+
+
+def _labeling(
+    settings: Settings, round_: int, student: str, peers: tuple[str, ...], fold: int | None
+) -> LabelStage:
+    teacher = _teacher(student, peers)
+    return LabelStage(
+        name=_label_name(round_, teacher, fold),
+        role="round",
+        round=round_,
+        peer=teacher,
+        fold=fold,
+        needs=(stage_name("round", round_ - 1, teacher, fold),),
+        student=student,
+        fraction=_fraction(settings, round_),
+        is_class_balanced=settings.selection.kind == "class-balanced",
+    )
+
+
+def _student(
+    settings: Settings, round_: int, peer: str, peers: tuple[str, ...], num_steps: int,
+    fold: int | None,
+) -> TrainStage:  # fmt: skip
+    labels = _label_name(round_, _teacher(peer, peers), fold)
+    # A chain's generations are made different by their initialisation alone.
+    is_fresh = settings.student.start == "fresh" or settings.schedule == "chain"
+    start = None if is_fresh else stage_name("round", round_ - 1, peer, fold)
+    model, weights = _network(settings, peer)
+    return TrainStage(
+        name=stage_name("round", round_, peer, fold),
+        role="round",
+        round=round_,
+        peer=peer,
+        fold=fold,
+        needs=(labels,) if start is None else (labels, start),
+        fit=_fit(settings, settings.student, num_steps, _num_labeled(settings)),
+        model=model,
+        weights=weights,
+        start=start,
+        pseudo=labels,
+        weighting=Weights(
+            PRESETS[settings.method].rule,
+            settings.weighting.agreement_gamma,
+            settings.weighting.disagreement_gamma,
+            settings.weighting.ramp,
+        ),
+    )
+
+
+def _label_name(round_: int, teacher: str, fold: int | None) -> str:
+    return stage_name("round", round_, f"label/{teacher}", fold)
+
+
+def _teacher(peer: str, peers: tuple[str, ...]) -> str:
+    """The other peer; the only one teaches itself (its last generation, in a chain)."""
+    return peers[(peers.index(peer) + 1) % len(peers)]
+
+
+def _fraction(settings: Settings, round_: int) -> float:
+    fractions = settings.selection.fractions
+    if fractions is None:
+        return label_fraction(round_, settings.rounds)
+    return fractions[min(round_, len(fractions)) - 1]
+
+
+def _num_labeled(settings: Settings) -> int:
+    """Labeled images in a batch of the rounds: at least one, and never all of it."""
+    wanted = round(settings.batch_size * settings.student.labeled_share)
+    return min(max(1, wanted), settings.batch_size - 1)
+
+
+def _network(settings: Settings, peer: str) -> tuple[str, Literal["none", "pretrained"]]:
+    own = settings.peers.b if peer == "b" else settings.peers.a
+    weights = own.weights or settings.weights
+    return own.model or settings.model, cast("Literal['none', 'pretrained']", weights)
+
+
+def _fit(settings: Settings, training: Training, num_steps: int, num_labeled: int) -> FitSpec:
+    return FitSpec(
+        num_steps=max(1, num_steps),
+        batch_size=settings.batch_size,
+        num_labeled=num_labeled,
+        lr=training.lr,
+        lr_schedule=training.lr_schedule,
+        warmup=min(training.warmup, num_steps // 2),
+        optimizer=training.optimizer,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        ema_decay=training.ema_decay,
+        mixup=training.mixup,
+        keep_max=training.keep_max,
+    )

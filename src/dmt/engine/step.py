@@ -1,0 +1,71 @@
+"""What a method must offer so that `fit` can train it, and the words the two share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from dmt.core import LossSums
+
+
+class Position(NamedTuple):
+    """Where a run is; everything random is drawn from this."""
+
+    seed: int
+    stage: str
+    step: int  # 0 … num_steps − 1
+    num_steps: int
+
+
+class Batch(NamedTuple):
+    """One step's samples. `S` is empty for images with one label, `(H, W)` for pixels."""
+
+    ids: Tensor  # int64 (N,) into the data set
+    slots: Tensor  # int64 (N,): the place in the step's whole batch, what views are drawn from
+    images: Tensor  # uint8 (N, 3, H, W)
+    label: Tensor  # int64 (N, *S), given or pseudo
+    confidence: Tensor  # float32 (N, *S), the teacher's; 1 where the label is given
+    valid: Tensor  # bool (N, *S), False: no loss and not counted
+    is_labeled: Tensor  # bool (N,), the label was given by a person
+
+
+View = Callable[[Batch, Position], Batch]
+"""An augmented copy of a batch, drawn from the position; labels follow the images' geometry."""
+
+
+class StepResult(NamedTuple):
+    """What one step's forward gives: a loss for every learner, and sums to look at."""
+
+    losses: dict[str, LossSums]
+    sums: dict[str, Tensor]  # scalars that add up over steps and ranks: num_pseudo, num_agreed, …
+
+
+class Method(Protocol):
+    """A way to learn from a batch. Owns no optimizer, no clock and no backward: `fit` does."""
+
+    learners: tuple[str, ...]
+    """The networks it trains: one for the rounds, two where both learn in one step."""
+
+    def losses(
+        self, nets: Mapping[str, nn.Module], batch: Batch, position: Position
+    ) -> StepResult:
+        """Forward passes in train mode, under `fit`'s autocast."""
+        ...
+
+    def after_step(self, nets: Mapping[str, nn.Module], position: Position) -> None:
+        """Called when the optimizers have moved."""
+        ...
+
+    def gamma(self, position: Position) -> float | None:
+        """The exponent in force, for the records; None where there is none."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep besides networks and optimizers."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `state_dict()`."""
+        ...

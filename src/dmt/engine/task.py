@@ -1,0 +1,72 @@
+"""What a task must offer so that the engine can run a plan on it: all that differs between two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+from torch import nn
+
+from dmt.engine.stage import LabelStage, TrainStage
+from dmt.engine.step import Batch, Position
+from dmt.records import ClassSelection, Confusion, Difference
+
+
+class Labeling(NamedTuple):
+    """What a labeling of the pool came to; accuracies are fractions, None where unknown."""
+
+    num_pool: int
+    num_selected: int
+    threshold: float | list[float]  # lowest confidence kept; by class if class-balanced
+    pseudo_label_accuracy: float | None  # of the selected
+    pool_accuracy: float | None
+    classes: list[ClassSelection]
+
+
+class FinalTable(NamedTuple):
+    """The held-out images looked at once, at the end. Values in %."""
+
+    values: dict[str, float]  # a, b, ensemble, supervised, supervised_ensemble, oracle
+    difference: Difference | None  # peer a − supervised
+    oracle_difference: Difference | None  # oracle − supervised
+    confusion: list[Confusion]
+    num_images: int
+
+
+class Task(Protocol):
+    """Classification or segmentation, with its data."""
+
+    name: Literal["classification", "segmentation"]
+    metric: Literal["error", "miou"]
+    classes: tuple[str, ...]
+
+    def batches(
+        self, stage: TrainStage, labels: Path | None, first_step: int
+    ) -> Iterator[tuple[Position, Batch]]:
+        """This rank's share of the batches of steps `first_step` … of a stage.
+
+        `labels` is the folder of the pseudo labels it learns from.
+        """
+        ...
+
+    def view(self, batch: Batch, position: Position) -> Batch:
+        """The augmented copy of a batch that a student trains on."""
+        ...
+
+    def label(self, stage: LabelStage, net: nn.Module, folder: Path) -> Labeling:
+        """Label the whole pool in one pass and store it in `folder`."""
+        ...
+
+    def validate(self, net: nn.Module, fold: int | None) -> float | None:
+        """The metric in % on the validation part; None without one."""
+        ...
+
+    def judge(self, models: Mapping[int | None, Mapping[str, nn.Module]]) -> FinalTable | None:
+        """The last table, from models by fold (None: no folds) and name; None without held-out
+        labels."""
+        ...
+
+    def num_forward(self, stage: TrainStage | LabelStage) -> int:
+        """Images that a stage labels or validates, for the count of forward passes."""
+        ...

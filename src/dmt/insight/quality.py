@@ -1,0 +1,219 @@
+"""The report's figures of quality: pseudo labels and confusion. No files, no layout."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dmt.insight import numbers
+from dmt.insight.charts import Axes, Cell, Series, bar_chart, heat_table, line_chart
+from dmt.insight.figures import Figure, Row, learner_name, style_of
+from dmt.insight.read import Event, RunView
+from dmt.records import Confusion
+
+Matrices = Sequence[tuple[str, Confusion]]
+
+MAX_MATRIX_CLASSES = 30
+"""Above, a confusion matrix is no longer read; the most frequent mistakes are listed alone."""
+MAX_TABLE_CLASSES = 200
+
+
+def label_figures(view: RunView) -> list[Figure]:
+    """How many pseudo labels were kept in each round, and how many of them are true."""
+    if not view.labelings:
+        return []
+    rounds = sorted({event["round"] for event in view.labelings})
+    by_round = {r: [e for e in view.labelings if e["round"] == r] for r in rounds}
+    names = [f"round {r}" if len(rounds) < 5 else f"R{r}" for r in rounds]
+    truth = _truth_figure(view, rounds)
+    return [_kept_figure(by_round, names), *([truth] if truth else [])]
+
+
+def class_tables(view: RunView) -> tuple[str, str, int]:
+    """Two heat maps, class by round: kept, and true among the kept (empty if no truth is known).
+
+    Returns:
+        Their HTML and how many classes were left out as too many.
+    """
+    sums: dict[str, dict[int, list[float]]] = defaultdict(dict)
+    for event in view.labelings:
+        for entry in event.get("classes") or []:
+            cell = sums[str(entry["name"])].setdefault(event["round"], [0.0, 0.0, 0.0, 0.0])
+            cell[0] += entry["predicted"]
+            cell[1] += entry["selected"]
+            if entry.get("accuracy") is not None:
+                cell[2] += entry["selected"]
+                cell[3] += entry["selected"] * entry["accuracy"]
+    rounds = sorted({event["round"] for event in view.labelings})
+    shown = list(sums.items())[:MAX_TABLE_CLASSES]
+    kept = [(name, [_kept_cell(cells.get(r)) for r in rounds]) for name, cells in shown]
+    true = [(name, [_true_cell(cells.get(r)) for r in rounds]) for name, cells in shown]
+    heads = [f"R{r}" for r in rounds]
+    known = any(cell[2] for cells in sums.values() for cell in cells.values())
+    return (
+        heat_table("Pseudo labels kept", "class", heads, kept) if kept else "",
+        heat_table("True among the kept", "class", heads, true) if known else "",
+        max(0, len(sums) - MAX_TABLE_CLASSES),
+    )
+
+
+def confusion_tables(matrices: Matrices, classes: Sequence[str]) -> list[str]:
+    """The confusion matrices as heat maps, rows the truth; none above MAX_MATRIX_CLASSES."""
+    if len(classes) > MAX_MATRIX_CLASSES:
+        return []
+    # column names longer than a digit or two stand upright, or the matrix grows too wide
+    upright = max(map(len, classes), default=0) > 3
+    tables = []
+    for name, confusion in matrices:
+        rows = [
+            (truth, [_confusion_cell(row, i, j, classes) for j in range(len(row))])
+            for i, (truth, row) in enumerate(zip(classes, confusion.counts, strict=False))
+        ]
+        tables.append(heat_table(name, "true ↓  called →", classes, rows, upright=upright))
+    return tables
+
+
+def mistakes(matrices: Matrices, classes: Sequence[str], num: int = 8) -> tuple[Row, list[Row]]:
+    """The most frequent wrong answers over all `matrices`: header and rows of a table."""
+    size = range(len(classes))
+    ranked = sorted(
+        (
+            (sum(c.counts[i][j] for _, c in matrices), i, j)
+            for i in size
+            for j in size
+            if i != j and any(c.counts[i][j] for _, c in matrices)
+        ),
+        key=lambda item: (-item[0], item[1], item[2]),
+    )
+    header = ["true class", "called", *(name for name, _ in matrices)]
+    return header, [
+        [classes[i], classes[j], *(numbers.count(c.counts[i][j]) for _, c in matrices)]
+        for _, i, j in ranked[:num]
+    ]
+
+
+def _kept_figure(by_round: dict[int, list[Event]], names: Sequence[str]) -> Figure:
+    """Stacked bars of the pool, in means over the round's teachers."""
+
+    def mean(events: list[Event], value: Callable[[Event], float]) -> float:
+        return sum(map(value, events)) / len(events)
+
+    groups = list(by_round.values())
+    rest = [mean(g, lambda e: e["pool"] - e["selected"]) for g in groups]
+    if all(e.get("pseudo_label_accuracy") is not None for g in groups for e in g):
+        true = [mean(g, lambda e: e["selected"] * e["pseudo_label_accuracy"]) for g in groups]
+        false = [mean(g, lambda e: e["selected"]) - t for g, t in zip(groups, true, strict=True)]
+        series = [
+            Series("kept and true", "good", values=true),
+            Series("kept and wrong", "bad", values=false),
+        ]
+    else:
+        series = [Series("kept", "a", values=[mean(g, lambda e: e["selected"]) for g in groups])]
+    series.append(Series("left out", "rest", values=rest))
+    axes = Axes(
+        slug="kept",
+        title="Pseudo labels kept by round",
+        description="; ".join(
+            f"{name}: " + ", ".join(f"{numbers.count(s.values[i])} {s.name}" for s in series)
+            for i, name in enumerate(names)
+        ),
+        y_format=numbers.short,
+        height=200,
+    )
+    return Figure(
+        title="How many are kept",
+        note="Of the unlabeled pool; mean of the round's teachers.",
+        chart=bar_chart(axes, names, series, stacked=True),
+        legend=[(f"{s.style} swatch", s.name) for s in series],
+        header=["round", "teacher → student", "label fraction", "pool", "kept", "lowest confidence",
+                "true of kept", "true of pool"],
+        rows=[_label_row(event) for events in groups for event in events],
+    )  # fmt: skip
+
+
+def _truth_figure(view: RunView, rounds: Sequence[int]) -> Figure | None:
+    """Accuracy of the kept and of all pseudo labels by round and teacher; None if unknown."""
+    series = []
+    for teacher in sorted({str(event["teacher"]) for event in view.labelings}):
+        for field, word, faint in (
+            ("pseudo_label_accuracy", "kept", ""),
+            ("pool_accuracy", "whole pool", " faint"),
+        ):
+            points = [
+                (float(event["round"]), 100 * event[field])
+                for event in view.labelings
+                if str(event["teacher"]) == teacher and event.get(field) is not None
+            ]
+            if points:
+                label = f"{word}, by {learner_name(teacher)}"
+                series.append(Series(label, style_of(teacher) + faint, points))
+    if not series:
+        return None
+    axes = Axes(
+        slug="truth",
+        title="Share of true pseudo labels by round",
+        description="; ".join(
+            f"{s.name}: " + ", ".join(f"{y:.1f} %" for _, y in s.points) for s in series
+        ),
+        x_format=lambda x: f"R{x:.0f}",
+        y_format=lambda y: numbers.fixed(y, 0, "%"),
+        height=200,
+        x_ticks=rounds,
+    )
+    note = "Compared with labels that were hidden from training."
+    chart = line_chart(axes, series, dots=True)
+    legend = [(s.style, s.name) for s in series]
+    return Figure("How many are true", note, chart, legend)
+
+
+def _label_row(event: Event) -> Row:
+    return [
+        str(event["round"]),
+        f"{event['teacher']} → {event['student']}",
+        numbers.percent(event.get("label_fraction"), 0),
+        numbers.count(event["pool"]),
+        numbers.count(event["selected"]),
+        _threshold(event.get("threshold")),
+        numbers.percent(event.get("pseudo_label_accuracy")),
+        numbers.percent(event.get("pool_accuracy")),
+    ]
+
+
+def _threshold(value: Any) -> str:
+    """One cut, or the range of the cuts by class."""
+    cuts = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        cuts = [value]
+    known = [cut for cut in cuts if isinstance(cut, int | float)]
+    if not known:
+        return numbers.NONE
+    low, high = numbers.fixed(min(known), 3), numbers.fixed(max(known), 3)
+    return low if low == high else f"{low} to {high}"
+
+
+def _kept_cell(sums: list[float] | None) -> Cell:
+    if sums is None:
+        return Cell(numbers.NONE)
+    predicted, selected = sums[:2]
+    hint = f"{numbers.count(selected)} kept of {numbers.count(predicted)} predicted"
+    return Cell(numbers.short(selected), selected / predicted if predicted else 0.0, "a", hint)
+
+
+def _true_cell(sums: list[float] | None) -> Cell:
+    if sums is None or not sums[2]:
+        return Cell(numbers.NONE)
+    accuracy = sums[3] / sums[2]
+    hint = f"of {numbers.count(sums[2])} kept"
+    return Cell(numbers.percent(accuracy), (1 - accuracy) / 0.4, "bad", hint)
+
+
+def _confusion_cell(row: Sequence[int], i: int, j: int, classes: Sequence[str]) -> Cell:
+    share = row[j] / (sum(row) or 1)
+    hint = f"{classes[i]} called {classes[j]}: {numbers.count(row[j])} ({numbers.percent(share)})"
+    if not row[j]:
+        return Cell("·", hint=hint)
+    # a wrong answer is rare beside the diagonal; the root keeps it visible
+    strength = share if i == j else share**0.5
+    text = numbers.count(row[j]) if sum(row) < 10_000 else numbers.percent(share, 0)
+    return Cell(text, strength, "a" if i == j else "bad", hint)

@@ -1,0 +1,278 @@
+"""`report.html`: one self-contained page made from a run's folder. Computes no figure, no torch."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dmt.insight import numbers
+from dmt.insight.charts import Axes, Series, dot_chart, interval_chart
+from dmt.insight.figures import (
+    METRIC_NAMES,
+    Figure,
+    curve_figures,
+    learner_name,
+    round_figure,
+    style_of,
+)
+from dmt.insight.listing import list_data, list_machine, list_settings
+from dmt.insight.quality import Matrices, class_tables, confusion_tables, label_figures, mistakes
+from dmt.insight.read import RunView, read_run, stage_of
+from dmt.records import REPORT, Summary, write_text
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What stands on top: `kind` is helped, hurt, unclear, none or unfinished."""
+
+    kind: str
+    word: str
+    sentence: str
+    detail: str = ""
+    chart: str = ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One key number with its label and what it means."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+_WORDS = {
+    "helped": "Helped",
+    "hurt": "Hurt",
+    "unclear": "Unclear",
+    "none": "Not measured",
+    "unfinished": "Not finished",
+}
+
+
+def write_report(run: Path) -> Path:
+    """Write `report.html` into a run's folder, from the records in it.
+
+    Args:
+        run: the folder of a run; without `summary.json` the page says so and shows what there is.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: `run` is no run, one of its files cannot be read, or the page cannot be written.
+    """
+    page = render(read_run(run))
+    write_text(run / REPORT, page)
+    return run / REPORT
+
+
+def render(view: RunView) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    summary = view.summary
+    decimals = 2 if summary is not None and summary.num_held_out >= 2000 else 1
+    classes = summary.classes if summary else [str(name) for name in view.data.get("classes", [])]
+    matrices = _matrices(summary) if summary else []
+    kept, true, num_left_out = class_tables(view)
+    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("report.html.j2").render(
+        style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=f"sha256-{digest}",
+        name=view.folder.resolve().name,
+        summary=summary,
+        about=_about(view),
+        verdict=_verdict(view, decimals),
+        facts=_facts(view, decimals),
+        scores=_scores(summary, decimals) if summary else None,
+        by_round=round_figure(view, decimals),
+        curves=curve_figures(view),
+        fold=view.fold,
+        labels=label_figures(view),
+        kept_by_class=kept,
+        true_by_class=true,
+        num_left_out=num_left_out,
+        confusion=confusion_tables(matrices, classes),
+        num_classes=len(classes),
+        mistakes=mistakes(matrices, classes),
+        alarms=view.alarms,
+        notes=summary.notes if summary else [],
+        settings=list_settings(view.settings),
+        data=list_data(view.data, classes),
+        machine=list_machine(summary) if summary else [],
+        command=summary.command if summary else f"dmt resume {shlex.quote(str(view.folder))}",
+    )
+
+
+def _about(view: RunView) -> list[str]:
+    summary = view.summary
+    if summary is not None:
+        return [summary.dataset, summary.task, f"{summary.method} ({summary.schedule})"]
+    known = (view.data.get("name"), view.settings.get("method"), view.settings.get("schedule"))
+    return [str(item) for item in known if item]
+
+
+def _verdict(view: RunView, decimals: int) -> Verdict:
+    summary = view.summary
+    if summary is None:
+        return Verdict("unfinished", _WORDS["unfinished"], _progress(view), _last_sign(view))
+    word = _WORDS[summary.verdict]
+    if summary.interval is None:
+        return Verdict(summary.verdict, word, summary.sentence)
+    found = summary.interval
+    value, low, high = (
+        numbers.fixed(x, decimals, signed=True) for x in (found.value, found.low, found.high)
+    )
+    detail = (
+        f"{value} points, 95 % interval {low} to {high}, {numbers.count(found.num_images)} images"
+    )
+    if found.p_value is not None:
+        detail += f", McNemar p {numbers.p_value(found.p_value)}"
+    axes = Axes(
+        slug="interval",
+        title="Difference to the supervised baseline and its 95 % interval",
+        description=f"{detail}. {'Below' if summary.metric == 'error' else 'Above'} 0 is better.",
+        x_format=lambda x: numbers.fixed(x, 0 if x == round(x) else 1, signed=True),
+    )
+    style = {"helped": "good", "hurt": "bad"}.get(summary.verdict, "unsure")
+    chart = interval_chart(
+        axes,
+        found.value,
+        found.low,
+        found.high,
+        lower_is_better=summary.metric == "error",
+        style=style,
+    )
+    return Verdict(summary.verdict, word, summary.sentence, detail, chart)
+
+
+def _progress(view: RunView) -> str:
+    """How far an unfinished run has come, in a sentence."""
+    last = view.last
+    stage = stage_of(last) if last else None
+    if last is None or stage is None:
+        return "This run has not finished: no training step is on record yet."
+    if stage.kind == "round":
+        place = f"round {stage.round}, {learner_name(stage.peer)}"
+    else:
+        place = f"the {stage.kind}, {learner_name(stage.peer)}"
+    if stage.fold:
+        place = f"fold {stage.fold}, {place}"
+    if last["event"] == "step":
+        step, total = numbers.count(last["step"]), numbers.count(last.get("num_steps"))
+        place += f", step {step} of {total}"
+    return f"This run has not finished. It has come to {place}; below is what there is so far."
+
+
+def _last_sign(view: RunView) -> str:
+    seconds = view.last.get("time") if view.last else None
+    if not isinstance(seconds, int | float):
+        return ""
+    return f"Last sign of life {datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _facts(view: RunView, decimals: int) -> list[Fact]:
+    known = [r for r in view.rounds if r.pseudo_label_accuracy is not None]
+    truth = (
+        [Fact("Pseudo labels true", numbers.percent(known[-1].pseudo_label_accuracy),
+              f"of those kept in round {known[-1].round}")]
+        if known else []
+    )  # fmt: skip
+    summary = view.summary
+    if summary is None:
+        done = max((r.round for r in view.rounds), default=None)
+        return [
+            Fact("Last round on record", numbers.NONE if done is None else str(done)),
+            *truth,
+            Fact("Time so far", numbers.duration(view.elapsed)),
+        ]
+    value = {
+        **summary.peers,
+        "ensemble": summary.ensemble,
+        "supervised": summary.supervised,
+    }.get(summary.headline)
+    who = {"ensemble": "both peers together", "supervised": "the supervised model"}
+    seen = summary.images_seen
+    closed = summary.gap_closed
+    alone = f"the same labels alone; {numbers.short(seen.baseline)} images seen"
+    if summary.supervised_ensemble is not None:
+        alone += f"; {numbers.fixed(summary.supervised_ensemble, decimals, '%')} as a pair"
+    measured = [
+        Fact(METRIC_NAMES[summary.metric], numbers.fixed(value, decimals, "%"),
+             f"{who.get(summary.headline, f'peer {summary.headline}')}, used by predict"),
+        Fact("Supervised", numbers.fixed(summary.supervised, decimals, "%"), alone),
+        Fact("Gap closed", numbers.percent(closed, 0),
+             "of the way to training with all labels" if closed is not None
+             else "not measured: it takes oracle=true and a gap beyond noise"),
+    ]  # fmt: skip
+    return [
+        *(measured if value is not None or summary.supervised is not None else []),
+        *truth,
+        Fact("Labeled / unlabeled",
+             f"{numbers.count(summary.labeled)} / {numbers.count(summary.unlabeled)}", "images"),
+        Fact("Held out", numbers.count(summary.num_held_out), summary.held_out),
+        Fact("Images seen", numbers.short(seen.trained),
+             f"trained on, all peers; {numbers.short(seen.forward_only)} more only looked at"),
+        Fact("Time", numbers.duration(summary.seconds),
+             f"{numbers.count(summary.images_per_second)} images/s"),
+    ]  # fmt: skip
+
+
+def _scores(summary: Summary, decimals: int) -> Figure | None:
+    """Every model of the final table on one axis."""
+    named = [
+        ("supervised", "ref", summary.supervised),
+        ("supervised pair", "ref", summary.supervised_ensemble),
+        *((learner_name(p), style_of(p), value) for p, value in summary.peers.items()),
+        ("ensemble", "c", summary.ensemble),
+        ("oracle", "good", summary.oracle),
+    ]
+    rows = [Series(name, style, values=[v]) for name, style, v in named if v is not None]
+    if not rows:
+        return None
+
+    def shown(value: float) -> str:
+        return numbers.fixed(value, decimals, "%")
+
+    better = "lower" if summary.metric == "error" else "higher"
+    axes = Axes(
+        slug="scores",
+        title=f"{METRIC_NAMES[summary.metric]} of every model",
+        description="; ".join(f"{row.name} {shown(row.values[0])}" for row in rows),
+        x_format=numbers.short,
+        y_format=shown,
+    )
+    return Figure(
+        title=f"{METRIC_NAMES[summary.metric]} on the held-out images, %",
+        note=f"{better.capitalize()} is better. The line is the supervised baseline.",
+        chart=dot_chart(axes, rows, summary.supervised),
+        header=["model", METRIC_NAMES[summary.metric].lower()],
+        rows=[[row.name, shown(row.values[0])] for row in rows],
+    )
+
+
+def _matrices(summary: Summary) -> Matrices:
+    """The baseline's confusion and the headline's, side by side; else whatever is there."""
+    by_model = {confusion.model: confusion for confusion in summary.confusion}
+    wanted = dict.fromkeys(m for m in ("supervised", summary.headline) if m in by_model)
+    shown = [by_model[model] for model in wanted] or summary.confusion
+    return [
+        (f"{learner_name(c.model) if c.model in ('a', 'b') else c.model}, {c.split}", c)
+        for c in shown
+    ]

@@ -1,0 +1,152 @@
+"""Learning from pseudo labels by weight: supervised, self-training and all forms of DMT.
+
+They differ in the rule of weights and in the plan's teachers, not in this code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dmt.core import Mix, draw_mix, gamma_ramp, weigh, weighted_cross_entropy
+from dmt.core.weighting import Rule
+from dmt.engine.step import Batch, Position, StepResult, View
+from dmt.models.norm import frozen_batch_norm
+
+_STUDENT = "student"
+
+
+class WeightedPseudoLabels:
+    """One student on given and pseudo labels, the latter weighted by a rule.
+
+    Args:
+        view: the augmented copy a student trains on.
+        num_classes: K.
+        rule: how pseudo labels are weighted; `ones` for plain self-training.
+        agreement_gamma: γ1.
+        disagreement_gamma: γ2.
+        has_ramp: γ · exp(−5 (1 − t/T)²) over the stage instead of constant γ.
+        mixup: Beta's parameter, 0 for none.
+        keep_max: λ ← max(λ, 1 − λ).
+        num_blocks: mixup pairs inside this many consecutive blocks of the batch.
+    """
+
+    learners = (_STUDENT,)
+
+    def __init__(
+        self,
+        view: View,
+        num_classes: int,
+        *,
+        rule: Rule,
+        agreement_gamma: float,
+        disagreement_gamma: float,
+        has_ramp: bool,
+        mixup: float,
+        keep_max: bool,
+        num_blocks: int = 1,
+    ) -> None:
+        self._view = view
+        self._num_classes = num_classes
+        self._rule = rule
+        self._gammas = agreement_gamma, disagreement_gamma
+        self._has_ramp = has_ramp
+        self._mixup = mixup
+        self._keep_max = keep_max
+        self._num_blocks = num_blocks
+
+    def losses(
+        self, nets: Mapping[str, nn.Module], batch: Batch, position: Position
+    ) -> StepResult:
+        """Σ w·CE over the batch; see `_mixed` for mixup."""
+        net = nets[_STUDENT]
+        batch = self._view(batch, position)
+        if self._mixup:
+            return self._mixed(net, batch, position)
+        logits = net(batch.images)
+        label, weight, sums = self._weights(logits.detach(), batch, position)
+        sums_of_loss = weighted_cross_entropy(logits, label, weight, batch.valid)
+        return StepResult({_STUDENT: sums_of_loss}, sums)
+
+    def _mixed(self, net: nn.Module, batch: Batch, position: Position) -> StepResult:
+        """Mixup: mix(w) · CE on mixed images, the weights from a forward on the unmixed ones.
+
+        That forward needs no gradient and leaves BatchNorm's running statistics alone.
+        Departure: the authors' moves them, twice a step. Where every weight is one anyway it is
+        not run.
+        """
+        if self._rule == "ones" or bool(batch.is_labeled.all()):
+            label, weight = batch.label, torch.ones_like(batch.confidence)
+            sums: dict[str, Tensor] = {}
+        else:
+            with torch.no_grad(), frozen_batch_norm(net):
+                logits = net(batch.images)
+            label, weight, sums = self._weights(logits, batch, position)
+        mix = draw_mix(
+            len(batch.ids),
+            self._mixup,
+            position.seed,
+            position.stage,
+            position.step,
+            keep_max=self._keep_max,
+            num_blocks=self._num_blocks,
+            device=batch.images.device,
+        )
+        return StepResult(
+            {
+                _STUDENT: weighted_cross_entropy(
+                    net(mix(batch.images.float())),
+                    self._mix_labels(mix, label),
+                    mix(weight),
+                    batch.valid & batch.valid[mix.partner],
+                )
+            },
+            sums,
+        )
+
+    def _mix_labels(self, mix: Mix, label: Tensor) -> Tensor:
+        one_hot = F.one_hot(label.clamp(0, self._num_classes - 1), self._num_classes)
+        return mix(one_hot.movedim(-1, 1).float())
+
+    def _weights(
+        self, logits: Tensor, batch: Batch, position: Position
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Labels and weights of a batch: 1 where the label was given, the rule's elsewhere."""
+        scale = self._ramp(position)
+        weighted = weigh(
+            self._rule,
+            logits,
+            batch.label,
+            batch.confidence,
+            self._gammas[0] * scale,
+            self._gammas[1] * scale,
+        )
+        given = batch.is_labeled.view(-1, *[1] * (batch.label.ndim - 1)).expand_as(batch.label)
+        weight = torch.where(given, 1.0, weighted.weight)
+        label = torch.where(given, batch.label, weighted.label)
+        pseudo = batch.valid & ~given
+        return label, weight, {
+            "num_pseudo": pseudo.sum(),
+            "num_agreed": (weighted.is_agreed & pseudo).sum(),
+            "weight": weight.masked_fill(~pseudo, 0).sum(),
+        }
+
+    def _ramp(self, position: Position) -> float:
+        return gamma_ramp(position.step, position.num_steps) if self._has_ramp else 1.0
+
+    def after_step(self, nets: Mapping[str, nn.Module], position: Position) -> None:
+        """Nothing: no state is kept between steps."""
+
+    def gamma(self, position: Position) -> float | None:
+        """γ1 in force."""
+        return None if self._rule == "ones" else self._gammas[0] * self._ramp(position)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing to go on from."""

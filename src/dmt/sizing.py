@@ -1,0 +1,229 @@
+"""Zero options: model, image size and steps, from the data and from measured images a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+
+from dmt.config import Settings
+from dmt.data.catalog import Catalog
+from dmt.data.pool import Pool
+from dmt.data.sizes import typical_side
+from dmt.engine.budget import Rates, measure, steps_within
+from dmt.engine.plan import Sizes, peer_names, plan
+from dmt.engine.runtime import Runtime
+from dmt.engine.stage import TrainStage
+from dmt.engine.step import Batch, Position
+from dmt.errors import DmtError, SettingError
+from dmt.methods import make_method
+from dmt.models.build import are_cached, build
+
+Say = Callable[[str], None]
+
+_MEASURE_SHARE = 0.01  # of the budget, for each of a candidate's three rates
+_MEASURE_LIMIT = 1.5  # seconds
+_RESERVE = 0.92  # of the time left: what is not training or labeling (saving, the last table)
+_PASSES = 30  # over all images that a model should be able to make to be worth its size
+_FEWEST, _MOST = 50_000, 3_000_000  # images a peer should see, whatever the passes
+_FEWEST_STEPS = 20  # a round
+
+
+class Candidate(NamedTuple):
+    """A model at an image size."""
+
+    model: str
+    image_size: int
+    weights: str
+
+
+def choose(
+    settings: Settings, catalog: Catalog, sizes: Sizes, runtime: Runtime, say: Say
+) -> Settings:
+    """Settings with model, image size and pre-training filled in, the largest that time allows.
+
+    What is set already stays. Without a budget nothing is measured.
+
+    Raises:
+        EnvironmentFault: pre-trained weights were asked for and cannot be had.
+    """
+    side = typical_side(catalog)
+    candidates = list(_candidates(settings, side))
+    if settings.model != "auto" and settings.data.image_size is not None:
+        return _filled(settings, candidates[0])
+    if settings.budget is None or settings.steps is not None:
+        chosen = candidates[-1] if settings.model == "auto" else candidates[0]
+        say(f"model {chosen.model} at {chosen.image_size}×{chosen.image_size} pixels")
+        return _filled(settings, chosen)
+    began = time.perf_counter()
+    wanted = min(max(_PASSES * (sizes.num_labeled + sizes.num_pool), _FEWEST), _MOST)
+    seconds = min(_MEASURE_LIMIT, settings.budget * _MEASURE_SHARE)
+    for candidate in candidates:
+        try:
+            trial = _filled(settings, candidate)
+            rates = _measure(trial, len(catalog.classes), sizes, runtime, seconds)
+        except DmtError:
+            if candidate is candidates[-1]:
+                raise
+            continue  # timm is absent, or the weights cannot be had
+        left = settings.budget - (time.perf_counter() - began)
+        num_images = _steps(trial, sizes, rates, left) * settings.batch_size
+        say(
+            f"{candidate.model} at {candidate.image_size}×{candidate.image_size}: "
+            f"{rates.weighted:.0f} images/s, {max(0, num_images):,} images a model within the budget"
+        )
+        if num_images >= wanted or candidate is candidates[-1]:
+            return trial
+    raise AssertionError("the last candidate is always taken")
+
+
+def fill_steps(
+    settings: Settings,
+    pool: Pool,
+    num_classes: int,
+    sizes: Sizes,
+    runtime: Runtime,
+    spent: float,
+    say: Say,
+) -> Settings:
+    """Settings with `steps` filled in from the budget, if nothing else says how long to train.
+
+    Args:
+        pool: the images, whose reading may be slower than training.
+        spent: seconds of the budget that are gone already.
+
+    Raises:
+        SettingError: the budget is too small for the smallest run.
+    """
+    if settings.steps is not None or _has_epochs(settings, sizes):
+        return settings
+    budget = settings.budget if settings.budget is not None else 1800.0
+    began = time.perf_counter()
+    seconds = min(_MEASURE_LIMIT, budget * _MEASURE_SHARE)
+    rates = _measure(settings, num_classes, sizes, runtime, seconds)
+    reading = _reading_rate(pool, settings.batch_size)
+    rates = Rates(*(min(rate, reading) for rate in rates))
+    left = (budget - spent - (time.perf_counter() - began)) * _RESERVE
+    num_rounds = settings.rounds if sizes.num_pool and settings.method != "supervised" else 0
+    steps = _steps(settings, sizes, rates, left)
+    fewest = _FEWEST_STEPS * (num_rounds + 1)
+    if steps < fewest:
+        needed = budget * fewest / max(steps, 1) if steps > 0 else 4 * budget
+        raise SettingError(
+            f"budget={budget:.0f}s is too short for this data here; give about {needed:.0f}s, "
+            "or a smaller model= or data.image_size="
+        )
+    steps -= steps % (num_rounds + 1)
+    say(
+        f"{steps} steps of {settings.batch_size} images for each model "
+        f"({rates.weighted:.0f} images/s) to fit {budget / 60:.3g} min"
+    )
+    return settings.model_copy(update={"steps": steps})
+
+
+def _candidates(settings: Settings, side: int) -> Iterator[Candidate]:
+    """From the most to the least costly."""
+    size, weights = settings.data.image_size, settings.weights
+    if settings.model != "auto":
+        sizes = [size] if size else [each for each in (224, 160, 128, 96, 64, 32) if each <= side]
+        for each in sizes or [max(8, side)]:
+            yield from _with_weights(settings.model, each, weights)
+        return
+    small = size or max(8, min(side, 64))
+    if small > 48:
+        for model, wanted in (("resnet18", 160), ("resnet18", 128), ("mobilenetv3_small_100", 128)):
+            each = size or min(wanted, side)
+            for candidate in _with_weights(model, each, weights):
+                if candidate.weights == "pretrained":  # untrained, they lose to the small ones
+                    yield candidate
+        for model, wanted in (("wrn_16_2", 64), ("wrn_16_1", 64), ("wrn_16_1", 48)):
+            yield Candidate(model, size or min(wanted, side), "none")
+        yield Candidate("wrn_10_1", size or min(32, side), "none")
+        return
+    for model in ("wrn_28_2", "wrn_16_2", "wrn_16_1", "wrn_10_1"):
+        yield Candidate(model, small, "none")
+
+
+def _with_weights(model: str, size: int, weights: str) -> Iterator[Candidate]:
+    if weights == "pretrained" or (weights == "auto" and are_cached(model)):
+        yield Candidate(model, size, "pretrained")
+    if weights != "pretrained":
+        yield Candidate(model, size, "none")
+
+
+def _filled(settings: Settings, candidate: Candidate) -> Settings:
+    return settings.model_copy(
+        update={
+            "model": candidate.model,
+            "weights": candidate.weights,
+            "data": settings.data.model_copy(update={"image_size": candidate.image_size}),
+        }
+    )
+
+
+def _has_epochs(settings: Settings, sizes: Sizes) -> bool:
+    has_rounds = sizes.num_pool and settings.method != "supervised"
+    return settings.initial.epochs is not None and (
+        settings.student.epochs is not None or not has_rounds
+    )
+
+
+def _measure(
+    settings: Settings, num_classes: int, sizes: Sizes, runtime: Runtime, seconds: float
+) -> Rates:
+    """The rates of round 0's step, of a student's step, and of labeling."""
+    assert settings.data.image_size is not None
+    # A plan of one step a stage, to measure just the steps that the run will take.
+    stages = plan(settings.model_copy(update={"steps": 1, "folds": 0}), sizes)
+    trained = [stage for stage in stages if isinstance(stage, TrainStage)]
+    first, student = trained[0], next((s for s in trained if s.pseudo), trained[0])
+    net = build(
+        first.model,
+        num_classes,
+        seed=0,
+        image_size=settings.data.image_size,
+        pretrained=first.weights == "pretrained",
+    ).to(runtime.device)
+    rates = measure(
+        net,
+        settings.data.image_size,
+        num_classes,
+        student.fit,
+        make_method(first, _same, num_classes),
+        make_method(student, _same, num_classes),
+        runtime,
+        seconds,
+    )
+    # All ranks go by the same figures, or they would take different numbers of steps.
+    mean = runtime.sum(torch.tensor(rates, dtype=torch.float64, device=runtime.device))
+    return Rates(*(mean / runtime.world_size).tolist())
+
+
+def _same(batch: Batch, position: Position) -> Batch:
+    return batch
+
+
+def _reading_rate(pool: Pool, batch_size: int) -> float:
+    """Images a second that the pool hands out."""
+    num = min(pool.num, 4 * batch_size)
+    began = time.perf_counter()
+    for _ in pool.stream(torch.arange(num).split(batch_size)):
+        pass
+    return num / max(time.perf_counter() - began, 1e-9)
+
+
+def _steps(settings: Settings, sizes: Sizes, rates: Rates, seconds: float) -> int:
+    has_rounds = sizes.num_pool and settings.method != "supervised"
+    num_baselines = {"equal": 1, "pair": 2}.get(settings.baseline, 0) if has_rounds else 0
+    return steps_within(
+        seconds,
+        rates,
+        batch_size=settings.batch_size,
+        num_rounds=settings.rounds if has_rounds else 0,
+        num_peers=len(peer_names(settings)),
+        num_plain_runs=num_baselines + int(bool(settings.oracle and sizes.num_hidden)),
+        num_pool=sizes.num_pool,
+        num_runs=settings.folds + 1,
+    )

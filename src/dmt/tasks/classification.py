@@ -1,0 +1,265 @@
+"""All that is particular to whole images with one label each. The rules are in `core`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dmt.core import decode_confidence, predict
+from dmt.data.hidden import HiddenLabels
+from dmt.data.pool import Pool
+from dmt.data.pseudo_labels import ImageLabels
+from dmt.data.splits import Split, dms_subsets
+from dmt.data.transforms import Augmentation, strong
+from dmt.engine.forward import forward, probabilities, shard, unshard
+from dmt.engine.oracle import all_labels
+from dmt.engine.order import draw, interleave
+from dmt.engine.runtime import Runtime
+from dmt.engine.stage import LabelStage, TrainStage
+from dmt.engine.step import Batch, Position
+from dmt.engine.task import FinalTable, Labeling
+from dmt.errors import SettingError
+from dmt.metrics.confusion import error_rate
+from dmt.metrics.hidden_scores import class_pseudo_label_accuracy, pseudo_label_accuracy, score
+from dmt.metrics.verdict import compare_predictions
+from dmt.records import ClassSelection, Confusion
+
+
+class Classification:
+    """Images with one label each, from a pool.
+
+    Args:
+        pool: all images by id.
+        splits: by fold; None is the split of the run itself.
+        classes: names.
+        augmentation: what a training view may change.
+        seed: of the run.
+        runtime: where it computes.
+    """
+
+    name: Literal["classification"] = "classification"
+    metric: Literal["error"] = "error"
+
+    def __init__(
+        self,
+        pool: Pool,
+        splits: Mapping[int | None, Split],
+        classes: tuple[str, ...],
+        augmentation: Augmentation,
+        seed: int,
+        runtime: Runtime,
+    ) -> None:
+        self.classes = classes
+        self._pool = pool
+        self._splits = splits
+        self._augmentation = augmentation
+        self._seed = seed
+        self._runtime = runtime
+
+    def batches(
+        self, stage: TrainStage, labels: Path | None, first_step: int
+    ) -> Iterator[tuple[Position, Batch]]:
+        """See `Task.batches`."""
+        spec = stage.fit
+        blocks = spec.num_blocks
+        if blocks % self._runtime.world_size:
+            raise SettingError(
+                f"batch_size={spec.batch_size} with {spec.num_labeled} labeled images cannot be "
+                f"spread over {self._runtime.world_size} ranks; make both multiples of it"
+            )
+        given, given_label = self._given(stage)
+        kept, kept_label, confidence = self._kept(stage, labels)
+        num_pseudo = spec.batch_size - spec.num_labeled
+        per_rank = spec.batch_size // self._runtime.world_size
+        mine = slice(self._runtime.rank * per_rank, (self._runtime.rank + 1) * per_rank)
+        ids, label = torch.cat([given, kept]), torch.cat([given_label, kept_label])
+        confidence = torch.cat([torch.ones(len(given)), confidence])
+
+        def rows(step: int) -> Tensor:
+            of_given = draw(len(given), spec.num_labeled, step, self._seed, stage.name, "labeled")
+            of_kept = torch.empty(0, dtype=torch.int64)
+            if num_pseudo:
+                of_kept = draw(len(kept), num_pseudo, step, self._seed, stage.name, "pseudo")
+            return interleave(of_given, of_kept + len(given), blocks)[mine]
+
+        device = self._runtime.device
+        slots = torch.arange(spec.batch_size, device=device)[mine]
+        chosen = (rows(step) for step in range(first_step, spec.num_steps))
+        # The pool reads ahead, so what was drawn is kept until its images come.
+        waiting: list[Tensor] = []
+
+        def asked() -> Iterator[Tensor]:
+            for row in chosen:
+                waiting.append(row)
+                yield ids[row]
+
+        for step, (_, images) in enumerate(self._pool.stream(asked()), start=first_step):
+            row = waiting.pop(0)
+            batch = Batch(
+                ids[row],
+                slots,
+                images,
+                label[row].to(device),
+                confidence[row].to(device),
+                torch.ones(len(row), dtype=torch.bool, device=device),
+                (row < len(given)).to(device),
+            )
+            yield Position(self._seed, stage.name, step, spec.num_steps), batch
+
+    def _given(self, stage: TrainStage) -> tuple[Tensor, Tensor]:
+        split = self._splits[stage.fold]
+        if stage.sees == "everything":
+            return all_labels(split)
+        ids, labels = split.labeled, split.labels
+        if stage.sees == "dms":
+            masks = dms_subsets(labels, seed=self._seed)
+            mask = masks[0 if stage.peer == "a" else 1]
+            ids, labels = ids[mask], labels[mask]
+        return torch.from_numpy(ids.copy()), torch.from_numpy(labels.copy())
+
+    def _kept(self, stage: TrainStage, labels: Path | None) -> tuple[Tensor, Tensor, Tensor]:
+        if labels is None:
+            empty = torch.empty(0, dtype=torch.int64)
+            return empty, empty, torch.empty(0)
+        store = ImageLabels(labels)
+        is_kept = store.is_selected
+        return store.ids[is_kept], store.label[is_kept], store.confidence[is_kept]
+
+    def view(self, batch: Batch, position: Position) -> Batch:
+        """See `Task.view`: flip, shift and RandAugment, as everything is trained on in the paper."""
+        images = strong(
+            batch.images,
+            batch.slots,
+            self._augmentation,
+            position.seed,
+            position.stage,
+            position.step,
+        )
+        return batch._replace(images=images)
+
+    def label(self, stage: LabelStage, net: nn.Module, folder: Path) -> Labeling:
+        """See `Task.label`."""
+        split = self._splits[stage.fold]
+        ids = torch.from_numpy(split.unlabeled.copy())
+        found = [predict(logits) for logits in forward(
+            net, self._pool, shard(ids, self._runtime), self._runtime
+        )]  # fmt: skip
+        label = unshard(torch.cat([p.label for p in found]), len(ids), self._runtime).cpu()
+        code = unshard(torch.cat([p.code for p in found]), len(ids), self._runtime).cpu()
+        if self._runtime.is_writer:
+            ImageLabels.write(
+                folder, ids, label, code, len(self.classes),
+                fraction=stage.fraction, is_class_balanced=stage.is_class_balanced,
+                seed=self._seed, where=stage.name,
+            )  # fmt: skip
+        self._runtime.barrier()
+        return self._describe(ImageLabels(folder), split.hidden, stage.is_class_balanced)
+
+    def _describe(
+        self, store: ImageLabels, hidden: HiddenLabels, is_class_balanced: bool
+    ) -> Labeling:
+        is_kept = store.is_selected
+        ids, label = store.ids, store.label
+        num_classes = len(self.classes)
+        accuracy = class_pseudo_label_accuracy(ids[is_kept], label[is_kept], hidden, num_classes)
+        code = torch.full((num_classes,), 0).scatter_reduce(
+            0, label[is_kept], store.code[is_kept], "amin", include_self=False
+        )
+        lowest: list[float] = decode_confidence(code).tolist()
+        return Labeling(
+            num_pool=len(store),
+            num_selected=int(is_kept.sum()),
+            threshold=lowest
+            if is_class_balanced
+            else float(decode_confidence(store.code[is_kept].min())),
+            pseudo_label_accuracy=_fraction(
+                pseudo_label_accuracy(ids[is_kept], label[is_kept], hidden)
+            ),
+            pool_accuracy=_fraction(pseudo_label_accuracy(ids, label, hidden)),
+            classes=[
+                ClassSelection(
+                    name=name,
+                    predicted=int((label == index).sum()),
+                    selected=int((label[is_kept] == index).sum()),
+                    accuracy=_fraction(accuracy[index]),
+                )
+                for index, name in enumerate(self.classes)
+            ],
+        )
+
+    def validate(self, net: nn.Module, fold: int | None) -> float | None:
+        """See `Task.validate`: error in %."""
+        val = self._splits[fold].val
+        if not len(val):
+            return None
+        return error_rate(self._confusion(self._predict(net, val.ids).argmax(dim=1), val))
+
+    def judge(self, models: Mapping[int | None, Mapping[str, nn.Module]]) -> FinalTable | None:
+        """See `Task.judge`. Folds are judged together: every labeled image by the models that
+        never saw it."""
+        test = self._splits[None].test
+        if None not in models:
+            whole = self._splits[None]
+            test = HiddenLabels(whole.labeled, whole.labels)
+        if not len(test):
+            return None
+        predicted: dict[str, Tensor] = {}
+        for fold, nets in models.items():
+            ids = self._splits[fold].test.ids
+            rows = torch.from_numpy(np.flatnonzero(np.isin(test.ids, ids)))
+            ids = test.ids[rows.numpy()]
+            probs = {name: self._predict(net, ids) for name, net in nets.items()}
+            probs |= _ensembles(probs)
+            for name, prob in probs.items():
+                place = predicted.setdefault(name, torch.empty(len(test), dtype=torch.int64))
+                place[rows] = prob.argmax(dim=1)
+        counts = {name: self._confusion(label, test) for name, label in predicted.items()}
+        supervised = predicted.get("supervised")
+        return FinalTable(
+            values={name: error_rate(count) for name, count in counts.items()},
+            difference=None
+            if supervised is None
+            else compare_predictions(predicted["a"], supervised, test),
+            oracle_difference=None
+            if supervised is None or "oracle" not in predicted
+            else compare_predictions(predicted["oracle"], supervised, test),
+            confusion=[
+                Confusion(model=name, split="test", counts=count.tolist())
+                for name, count in counts.items()
+            ],
+            num_images=len(test),
+        )
+
+    def num_forward(self, stage: TrainStage | LabelStage) -> int:
+        """See `Task.num_forward`."""
+        split = self._splits[stage.fold]
+        return len(split.unlabeled) if isinstance(stage, LabelStage) else len(split.val)
+
+    def _predict(self, net: nn.Module, ids: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
+        return probabilities(
+            net, self._pool, torch.from_numpy(ids.copy()), len(self.classes), self._runtime
+        )
+
+    def _confusion(
+        self, label: Tensor, hidden: HiddenLabels
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+        return score(hidden.ids, label, hidden, len(self.classes))
+
+
+def _ensembles(probs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Two models' mean softmax, where there are two."""
+    pairs = {"ensemble": ("a", "b"), "supervised_ensemble": ("supervised", "supervised_b")}
+    return {
+        name: (probs[first] + probs[second]) / 2
+        for name, (first, second) in pairs.items()
+        if first in probs and second in probs
+    }
+
+
+def _fraction(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
