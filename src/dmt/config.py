@@ -153,7 +153,9 @@ class Settings(_Group):
     folds: int = Field(0, ge=0, description="judge on all labels by this many runs; 0 = off")
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    workers: int | None = Field(None, ge=0, description="threads that decode; null: as many as cores")
+    workers: int | None = Field(
+        None, ge=0, description="threads that decode; null: as many as cores"
+    )
     batch_size: int = Field(128, ge=2)
     parallel_peers: Literal[False] = False
     checkpoint_every: float = Field(300.0, gt=0, description="seconds")
@@ -212,7 +214,9 @@ def load_recipe(name: str) -> dict[str, Any]:
         try:
             text = Path(name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingError(f"the recipe {name} cannot be read as UTF-8 text: {error}") from error
+            raise SettingError(
+                f"the recipe {name} cannot be read as UTF-8 text: {error}"
+            ) from error
     else:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "`dmt recipes` lists them"
@@ -220,7 +224,9 @@ def load_recipe(name: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise SettingError(f"the recipe {name} is not YAML: {' '.join(str(error).split())}") from error
+        raise SettingError(
+            f"the recipe {name} is not YAML: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(content, dict):
         raise SettingError(f"the recipe {name} must be a mapping of settings, `key: value` a line")
     return content

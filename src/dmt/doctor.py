@@ -94,7 +94,7 @@ def _devices() -> list[Finding]:
         return []
     import torch
 
-    from dmt.engine.runtime import _has_fast_bf16
+    from dmt.engine.runtime import has_fast_bf16
 
     found = []
     with warnings.catch_warnings():
@@ -102,7 +102,7 @@ def _devices() -> list[Finding]:
         has_cuda = torch.cuda.is_available()
         for index in range(torch.cuda.device_count() if has_cuda else 0):
             device = torch.cuda.get_device_properties(index)
-            fast = _has_fast_bf16(torch.device("cuda", index))
+            fast = has_fast_bf16(torch.device("cuda", index))
             precision = f"precision=auto takes {'bf16' if fast else 'fp32'}"
             value = f"{device.name}, {device.total_memory / GIB:.0f} GiB, {precision}"
             found.append(Finding(name=f"cuda:{index}", status="ok", value=value))
@@ -128,10 +128,10 @@ def _cpu() -> list[Finding]:
         return [Finding(name="cpu", status="ok", value=f"{num_cores} usable cores")]
     import torch
 
-    from dmt.engine.runtime import _has_fast_bf16
+    from dmt.engine.runtime import has_fast_bf16
 
     capability = torch.backends.cpu.get_cpu_capability()
-    precision = "bf16" if _has_fast_bf16(torch.device("cpu")) else "fp32"
+    precision = "bf16" if has_fast_bf16(torch.device("cpu")) else "fp32"
     num_threads = torch.get_num_threads()
     value = (
         f"{num_cores} usable cores, {num_threads} threads, {capability}, "

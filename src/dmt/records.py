@@ -42,12 +42,12 @@ class Difference(Record):
 
 
 class ClassSelection(Record):
-    """One class of one labeling: how much was predicted, how much kept, how much of that is true."""
+    """One class of one labeling: what was predicted, what was kept, what of it is true."""
 
     name: str
     predicted: int
     selected: int
-    accuracy: float | None = Field(description="of the selected; null where no label is known")
+    accuracy: float | None = Field(description="fraction of the selected; null: unknown")
 
 
 class RoundRecord(Record):
@@ -120,7 +120,7 @@ class Summary(Record):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` as a whole or not at all: temp file beside it, fsync, rename, fsync of the folder."""
+    """Replace `path` whole or not at all: temp file, fsync, rename, fsync of the folder."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -217,7 +217,7 @@ def read_summary(run: Path) -> Summary:
         RunError: `run` is no run, did not finish, or was written by another version.
     """
     if not run.is_dir() or not (run / CONFIG).is_file():
-        raise RunError(f"{run} is no run: it has no {CONFIG}; give the folder that `dmt train` printed")
+        raise RunError(f"{run} is no run: it has no {CONFIG}; give the folder of a run")
     try:
         return Summary.model_validate(read_json(run / SUMMARY))
     except ValidationError as error:

@@ -72,7 +72,7 @@ def choose(
         num_images = _steps(trial, sizes, rates, left) * settings.batch_size
         say(
             f"{candidate.model} at {candidate.image_size}×{candidate.image_size}: "
-            f"{rates.weighted:.0f} images/s, {max(0, num_images):,} images a model within the budget"
+            f"{rates.weighted:.0f} images/s, {max(0, num_images):,} images a model in time"
         )
         if num_images >= wanted or candidate is candidates[-1]:
             return trial

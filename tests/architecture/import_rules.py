@@ -11,15 +11,17 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src"
 
 BELOW_TASKS = ("engine", "data", "models", "metrics", "core")
-EVERYTHING = ("api", "methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
+API = ("api", "session", "sizing", "checkup", "predicting")  # one row of the house
+EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
 
 # Room -> what it may import from dmt, besides FREE. A name stands for itself and all inside it.
 ARROWS: dict[str, tuple[str, ...]] = {
     "": ("api", "core"),
     "__main__": ("cli",),
-    "cli": (*EVERYTHING, "cli", "doctor"),
+    "cli": (*EVERYTHING, *API, "cli", "live", "doctor"),
+    "live": ("engine.stage",),
     "doctor": ("engine.runtime",),
-    "api": EVERYTHING,
+    **dict.fromkeys(API, (*EVERYTHING, *API)),
     "methods": ("methods", *BELOW_TASKS),
     "tasks": ("tasks", *BELOW_TASKS),
     "insight": ("insight",),

@@ -19,6 +19,7 @@ from dmt.core.random import (
     bits,
     hashed,
     permuted,
+    shuffled,
     uniform,
     uniform_float,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "label_fraction",
     "permuted",
     "predict",
+    "shuffled",
     "tie_bits",
     "uniform",
     "uniform_float",

@@ -22,7 +22,7 @@ class LossSums(NamedTuple):
     num_valid: Tensor  # int64 scalar: how many terms were valid
 
     def mean(self) -> Tensor:
-        """Σ w·CE / number of valid terms (paper, eq. 2: weights are not renormalised); 0 if none."""
+        """Σ w·CE / number of valid terms (paper, eq. 2: weights not renormalised); 0 if none."""
         return self.total / self.num_valid.clamp(min=1)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dmt.core.random import beta_float, permuted
+from dmt.core.random import beta_float, shuffled
 
 
 class Mix(NamedTuple):
@@ -49,9 +49,6 @@ def draw_mix(
     if keep_max:
         share = max(share, 1 - share)
     size = num // num_blocks
-    within = torch.arange(size)
-    blocks = [
-        permuted(within, size, seed, *where, "partner", block) + block * size
-        for block in range(num_blocks)
-    ]
-    return Mix(torch.cat(blocks).to(device or "cpu"), share)
+    within = shuffled(num_blocks, size, seed, *where, "partner")
+    partner = (within + torch.arange(num_blocks).unsqueeze(1) * size).view(-1)
+    return Mix(partner.to(device or "cpu"), share)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from dmt.data.splits import Split
 from dmt.errors import DataError
 
 _CHUNK = 64  # files a task
+_BLOCK = 1 << 20  # bytes read at a time
 _SHORT = 16  # hex digits of a file's hash: a chance change keeps them once in 10¹⁹
 
 
@@ -113,22 +112,27 @@ def _contents(catalog: Catalog) -> list[tuple[int, str]]:
         return [(len(array), hashlib.sha256(array).hexdigest()[:_SHORT]) for array in arrays]
     assert root is not None, "a catalog has files or arrays"
     chunks = [catalog.paths[i : i + _CHUNK] for i in range(0, len(catalog), _CHUNK)]
-    # Reading waits for the disk and hashing leaves Python's lock: more threads than cores pay.
-    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as executor:
-        hashed = executor.map(lambda paths: [_hash_file(root / path) for path in paths], chunks)
+    with ThreadPoolExecutor() as executor:
+        hashed = executor.map(
+            lambda paths: [_hash_file(f"{root}/{path}") for path in paths], chunks
+        )
         return [entry for entries in hashed for entry in entries]
 
 
-def _hash_file(path: Path) -> tuple[int, str]:
+def _hash_file(path: str) -> tuple[int, str]:
+    digest, num_bytes = hashlib.sha256(), 0
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return file.tell(), digest[:_SHORT]
+        # Not hashlib.file_digest: it clears a large buffer for each file, and photos are small.
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                num_bytes += len(block)
     except OSError as error:
         raise DataError(
             f"{shown(path)} cannot be read ({error.strerror}): was it removed while the data were "
             "read? run the command again"
         ) from error
+    return num_bytes, digest.hexdigest()[:_SHORT]
 
 
 def _hash_lines(lines: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ def typical_side(catalog: Catalog) -> int:
     Files that are no images are passed over: who decodes them says so.
     """
     if catalog.images is not None:
-        return min(catalog.images.shape[1:3])
+        return int(min(catalog.images.shape[1:3]))
     assert catalog.root is not None
     sides = []
     for row in np.linspace(0, len(catalog) - 1, min(len(catalog), _NUM_LOOKED_AT)).astype(int):

@@ -57,10 +57,9 @@ def measure(
         is_labeled=torch.arange(size) < spec.num_labeled,
     )
     batch = Batch(*(column.to(runtime.device) for column in batch))
-    rates = [
-        _rate(lambda num, method=method: _train(net, spec, method, batch, num, runtime), size, seconds)  # type: ignore[misc]
-        for method in (plain, weighted)
-    ]
+
+    def train(method: Method) -> float:
+        return _rate(lambda num: _train(net, spec, method, batch, num, runtime), size, seconds)
 
     def label(num: int) -> None:
         net.eval()
@@ -70,7 +69,7 @@ def measure(
         if runtime.device.type == "cuda":
             torch.cuda.synchronize()
 
-    return Rates(rates[0], rates[1], _rate(label, size, seconds / 3))
+    return Rates(train(plain), train(weighted), _rate(label, size, seconds / 3))
 
 
 def steps_within(

@@ -33,9 +33,7 @@ class Ema:
         ours, theirs = self.module.state_dict().values(), module.state_dict().values()
         pairs = list(zip(ours, theirs, strict=True))
         floating = [(a, b) for a, b in pairs if a.is_floating_point()]
-        torch._foreach_lerp_(
-            [a for a, _ in floating], [b for _, b in floating], 1 - decay
-        )
+        torch._foreach_lerp_([a for a, _ in floating], [b for _, b in floating], 1 - decay)
         for a, b in pairs:
             if not a.is_floating_point():
                 a.copy_(b)

@@ -92,7 +92,7 @@ class RunFolder:
             file = (self.path / _LOCK).open("a+")
         except OSError as error:
             raise RunError(
-                f"cannot make the run's folder {self.path}: {error.strerror}; give another with out="
+                f"cannot make the folder {self.path}: {error.strerror}; give another with out="
             ) from error
         with file:
             if fcntl is not None:

@@ -51,6 +51,6 @@ def unshard(values: Tensor, num: int, runtime: Runtime) -> Tensor:
         return values
     joined = runtime.gather(values.to(runtime.device)).cpu()
     each = len(values)
-    return joined.view(runtime.world_size, each, *values.shape[1:]).transpose(0, 1).flatten(0, 1)[
-        :num
-    ]
+    return (
+        joined.view(runtime.world_size, each, *values.shape[1:]).transpose(0, 1).flatten(0, 1)[:num]
+    )

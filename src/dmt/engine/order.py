@@ -8,29 +8,27 @@ from torch import Tensor
 from dmt.core import permuted
 
 
-def draw(num_samples: int, num: int, step: int, seed: int, *where: int | str) -> Tensor:
-    """Which samples step `step` takes, `num` a step.
+def draw(num_samples: int, num: int, steps: range, seed: int, *where: int | str) -> Tensor:
+    """Which samples some steps take, `num` a step.
 
     Every pass over the samples is a new permutation and the passes follow each other without a
     gap: no batch is short, none is dropped, and after any number of steps each sample was taken
     equally often, give or take one.
 
     Args:
-        num_samples: how many there are, ≥ 1.
+        num_samples: how many there are, ≥ 1 (or 0 with `num` 0).
         num: how many a step takes.
-        step: from 0.
+        steps: consecutive steps.
         seed, where: name the order.
 
     Returns:
-        int64 (num,), values in [0, num_samples).
+        int64 (len(steps), num), values in [0, num_samples).
     """
-    index = torch.arange(step * num, (step + 1) * num)
-    passes, place = index // num_samples, index % num_samples
-    drawn = torch.empty_like(index)
-    for number in range(int(passes[0]), int(passes[-1]) + 1):
-        is_here = passes == number
-        drawn[is_here] = permuted(place[is_here], num_samples, seed, *where, number)
-    return drawn
+    if num == 0:
+        return torch.empty(len(steps), 0, dtype=torch.int64)
+    index = torch.arange(steps.start * num, steps.stop * num)
+    drawn = permuted(index % num_samples, num_samples, seed, *where, index // num_samples)
+    return drawn.view(len(steps), num)
 
 
 def interleave(labeled: Tensor, pseudo: Tensor, num_blocks: int) -> Tensor:

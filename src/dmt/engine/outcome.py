@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
-import torch
-
 from dmt.engine.runtime import Runtime, hardware
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.task import FinalTable, Task
@@ -36,9 +34,7 @@ class RunFacts:
     notes: tuple[str, ...]
 
 
-def final_models(
-    stages: Sequence[Stage], fold: int | None, baseline: str
-) -> dict[str, TrainStage]:
+def final_models(stages: Sequence[Stage], fold: int | None, baseline: str) -> dict[str, TrainStage]:
     """The stages whose networks the last table compares.
 
     Returns:

@@ -1,10 +1,10 @@
 """Who teaches whom, in what order: a run as data. Resume, folds and side-by-side peers read it.
 
-    pair    round0/a   round0/b         chain   round0/a
-               ╳  labels ╳                         │ labels
-            round1/a   round1/b                 round1/a   (a new network each time)
-               ╳         ╳                         │
-              …           …                        …
+pair    round0/a   round0/b         chain   round0/a
+           ╳  labels ╳                         │ labels
+        round1/a   round1/b                 round1/a   (a new network each time)
+           ╳         ╳                         │
+          …           …                        …
 """
 
 from __future__ import annotations

@@ -89,7 +89,8 @@ class Runner:
         self._allow_code = allow_code
         self._listener = listener
         self._stop = stop
-        self._num_images = sum(stage.num_images for stage in stages if isinstance(stage, TrainStage))
+        trained = [stage for stage in stages if isinstance(stage, TrainStage)]
+        self._num_images = sum(stage.num_images for stage in trained)
         self._num_done = 0
 
     def run(self) -> None:

@@ -102,12 +102,12 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     chosen = _device(device)
     notes = []
     if precision == "auto":
-        kind: Precision = "bf16" if _has_fast_bf16(chosen) else "fp32"
+        kind: Precision = "bf16" if has_fast_bf16(chosen) else "fp32"
     elif precision == "fp16" and chosen.type == "cpu":
         raise SettingError("precision=fp16 is not for the CPU; use bf16 or fp32 there")
     elif precision in _DTYPES:
         kind = precision  # type: ignore[assignment]
-        if precision == "bf16" and not _has_fast_bf16(chosen):
+        if precision == "bf16" and not has_fast_bf16(chosen):
             notes.append(
                 f"precision=bf16 was asked for, but this {chosen.type} computes it slowly; "
                 "fp32 would be faster"
@@ -149,7 +149,9 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise SettingError(f"device={name} is no device; use auto, cpu, cuda, cuda:1 or mps") from error
+        raise SettingError(
+            f"device={name} is no device; use auto, cpu, cuda, cuda:1 or mps"
+        ) from error
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
@@ -166,7 +168,8 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _has_fast_bf16(device: torch.device) -> bool:
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 is multiplied by the hardware, so that precision=auto takes it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":

@@ -48,9 +48,7 @@ class Method(Protocol):
     learners: tuple[str, ...]
     """The networks it trains: one for the rounds, two where both learn in one step."""
 
-    def losses(
-        self, nets: Mapping[str, nn.Module], batch: Batch, position: Position
-    ) -> StepResult:
+    def losses(self, nets: Mapping[str, nn.Module], batch: Batch, position: Position) -> StepResult:
         """Forward passes in train mode, under `fit`'s autocast."""
         ...
 

@@ -34,7 +34,7 @@ class WeightedPseudoLabels:
         num_blocks: mixup pairs inside this many consecutive blocks of the batch.
     """
 
-    learners = (_STUDENT,)
+    learners: tuple[str, ...] = (_STUDENT,)
 
     def __init__(
         self,
@@ -58,9 +58,7 @@ class WeightedPseudoLabels:
         self._keep_max = keep_max
         self._num_blocks = num_blocks
 
-    def losses(
-        self, nets: Mapping[str, nn.Module], batch: Batch, position: Position
-    ) -> StepResult:
+    def losses(self, nets: Mapping[str, nn.Module], batch: Batch, position: Position) -> StepResult:
         """Σ w·CE over the batch; see `_mixed` for mixup."""
         net = nets[_STUDENT]
         batch = self._view(batch, position)
@@ -128,11 +126,15 @@ class WeightedPseudoLabels:
         weight = torch.where(given, 1.0, weighted.weight)
         label = torch.where(given, batch.label, weighted.label)
         pseudo = batch.valid & ~given
-        return label, weight, {
-            "num_pseudo": pseudo.sum(),
-            "num_agreed": (weighted.is_agreed & pseudo).sum(),
-            "weight": weight.masked_fill(~pseudo, 0).sum(),
-        }
+        return (
+            label,
+            weight,
+            {
+                "num_pseudo": pseudo.sum(),
+                "num_agreed": (weighted.is_agreed & pseudo).sum(),
+                "weight": weight.masked_fill(~pseudo, 0).sum(),
+            },
+        )
 
     def _ramp(self, position: Position) -> float:
         return gamma_ramp(position.step, position.num_steps) if self._has_ramp else 1.0

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dmt.core import decode_confidence, predict
@@ -29,6 +30,8 @@ from dmt.metrics.hidden_scores import class_pseudo_label_accuracy, pseudo_label_
 from dmt.metrics.verdict import compare_predictions
 from dmt.records import ClassSelection, Confusion
 
+_STEPS_DRAWN_AT_ONCE = 64
+
 
 class Classification:
     """Images with one label each, from a pool.
@@ -42,8 +45,8 @@ class Classification:
         runtime: where it computes.
     """
 
-    name: Literal["classification"] = "classification"
-    metric: Literal["error"] = "error"
+    name: Literal["classification", "segmentation"] = "classification"
+    metric: Literal["error", "miou"] = "error"
 
     def __init__(
         self,
@@ -74,27 +77,31 @@ class Classification:
             )
         given, given_label = self._given(stage)
         kept, kept_label, confidence = self._kept(stage, labels)
-        num_pseudo = spec.batch_size - spec.num_labeled
         per_rank = spec.batch_size // self._runtime.world_size
         mine = slice(self._runtime.rank * per_rank, (self._runtime.rank + 1) * per_rank)
         ids, label = torch.cat([given, kept]), torch.cat([given_label, kept_label])
         confidence = torch.cat([torch.ones(len(given)), confidence])
 
-        def rows(step: int) -> Tensor:
-            of_given = draw(len(given), spec.num_labeled, step, self._seed, stage.name, "labeled")
-            of_kept = torch.empty(0, dtype=torch.int64)
-            if num_pseudo:
-                of_kept = draw(len(kept), num_pseudo, step, self._seed, stage.name, "pseudo")
-            return interleave(of_given, of_kept + len(given), blocks)[mine]
+        def rows() -> Iterator[Tensor]:
+            for start in range(first_step, spec.num_steps, _STEPS_DRAWN_AT_ONCE):
+                steps = range(start, min(start + _STEPS_DRAWN_AT_ONCE, spec.num_steps))
+                of_given, of_kept = (
+                    draw(total, num, steps, self._seed, stage.name, kind)
+                    for total, num, kind in (
+                        (len(given), spec.num_labeled, "labeled"),
+                        (len(kept), spec.batch_size - spec.num_labeled, "pseudo"),
+                    )
+                )
+                for a, b in zip(of_given, of_kept + len(given), strict=True):
+                    yield interleave(a, b, blocks)[mine]
 
         device = self._runtime.device
         slots = torch.arange(spec.batch_size, device=device)[mine]
-        chosen = (rows(step) for step in range(first_step, spec.num_steps))
         # The pool reads ahead, so what was drawn is kept until its images come.
         waiting: list[Tensor] = []
 
         def asked() -> Iterator[Tensor]:
-            for row in chosen:
+            for row in rows():
                 waiting.append(row)
                 yield ids[row]
 
@@ -131,7 +138,7 @@ class Classification:
         return store.ids[is_kept], store.label[is_kept], store.confidence[is_kept]
 
     def view(self, batch: Batch, position: Position) -> Batch:
-        """See `Task.view`: flip, shift and RandAugment, as everything is trained on in the paper."""
+        """See `Task.view`: flip, shift and RandAugment, on labeled and pseudo-labeled alike."""
         images = strong(
             batch.images,
             batch.slots,
@@ -240,14 +247,12 @@ class Classification:
         split = self._splits[stage.fold]
         return len(split.unlabeled) if isinstance(stage, LabelStage) else len(split.val)
 
-    def _predict(self, net: nn.Module, ids: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
+    def _predict(self, net: nn.Module, ids: NDArray[np.int64]) -> Tensor:
         return probabilities(
             net, self._pool, torch.from_numpy(ids.copy()), len(self.classes), self._runtime
         )
 
-    def _confusion(
-        self, label: Tensor, hidden: HiddenLabels
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    def _confusion(self, label: Tensor, hidden: HiddenLabels) -> NDArray[np.int64]:
         return score(hidden.ids, label, hidden, len(self.classes))
 
 

@@ -1,0 +1,48 @@
+"""`dmt check`: what is in a data set, what is labeled, what is wrong. Nothing is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmt.data.catalog import Part, Problem, open_catalog
+from dmt.data.outliers import unlike_any_class, unreadable
+
+
+def check(data: str | Path) -> dict[str, Any]:
+    """Look at every image once.
+
+    Returns:
+        `task, name, layout, labeled, unlabeled, val, test, classes: [{name, count}]` (count: of
+        the labeled ones to train on) and `problems: [{kind, path, message}]`.
+
+    Raises:
+        DataError: there is no such data, or it cannot be trained on at all.
+    """
+    catalog = open_catalog(data)
+    is_train = catalog.parts == Part.TRAIN
+    is_labeled = catalog.labels >= 0
+    problems = [*catalog.problems, *unreadable(catalog)]
+    problems += [
+        Problem("unlike-any-class", path, "looks like no class; is it meant to be here?")
+        for path in unlike_any_class(catalog)
+    ]
+    counts = np.bincount(catalog.labels[is_train & is_labeled], minlength=len(catalog.classes))
+    return {
+        "task": "classification",
+        "name": catalog.name,
+        "layout": catalog.layout,
+        "labeled": int((is_train & is_labeled).sum()),
+        "unlabeled": int((is_train & ~is_labeled).sum()),
+        "val": int((is_labeled & (catalog.parts == Part.VAL)).sum()),
+        "test": int((is_labeled & (catalog.parts == Part.TEST)).sum()),
+        "classes": [
+            {"name": name, "count": int(count)}
+            for name, count in zip(catalog.classes, counts, strict=True)
+        ],
+        "problems": [
+            {"kind": each.kind, "path": each.path, "message": each.message} for each in problems
+        ],
+    }

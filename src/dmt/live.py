@@ -1,0 +1,162 @@
+"""What a person sees while a run works: a live view in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from dmt.engine.stage import LabelStage, Stage, TrainStage
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def open_view(stream: TextIO | None = None, *, is_quiet: bool = False) -> PlainView:
+    """The live view if `stream` (default: stderr) is a terminal, else plain lines."""
+    stream = stream or sys.stderr
+    console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+    if is_quiet:
+        return PlainView(console, is_quiet=True)
+    return LiveView(console) if console.is_terminal else PlainView(console)
+
+
+class PlainView:
+    """Lines: one when a stage begins and ends, and one every ten seconds between."""
+
+    def __init__(self, console: Console, *, is_quiet: bool = False) -> None:
+        self._console = console
+        self._is_quiet = is_quiet
+        self._began = time.perf_counter()
+        self._first_done: float | None = None
+        self._said = 0.0
+        self._step: Mapping[str, Any] = {}
+
+    def __enter__(self) -> PlainView:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def on_note(self, text: str) -> None:
+        """See `Listener`."""
+        self._say(text)
+
+    def on_plan(self, stages: Sequence[Stage]) -> None:
+        """See `Listener`."""
+        trained = [stage for stage in stages if isinstance(stage, TrainStage)]
+        num_images = sum(stage.num_images for stage in trained)
+        models = ", ".join(dict.fromkeys(f"{s.model} ({s.weights})" for s in trained))
+        self._say(
+            f"{len(trained)} trainings and {len(stages) - len(trained)} labelings, "
+            f"{num_images:,} images in all; model {models.replace(' (none)', '')}"
+        )
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """See `Listener`."""
+        if event["event"] == "step":
+            self._step = event
+        elif event["event"] == "label":
+            accuracy = event["pseudo_label_accuracy"]
+            known = "" if accuracy is None else f", {100 * accuracy:.1f} % of them right"
+            self._say(
+                f"round {event['round']}: {event['teacher']} labels {event['pool']:,} images, "
+                f"{event['selected']:,} kept{known}"
+            )
+        elif event["event"] == "evaluate":
+            self._say(f"{event['stage']}: {event['metric']} {event['value']:.2f} % on val")
+        elif event["event"] == "finished" and "label" not in event["stage"]:
+            loss = f", loss {self._step['loss']:.3f}" if self._step else ""
+            self._say(f"{event['stage']} done in {_duration(event['seconds'])}{loss}")
+            self._step = {}
+
+    def on_step(self, stage: Stage, step: int, num_steps: int, done: float) -> None:
+        """See `Listener`."""
+        now = time.perf_counter()
+        if self._first_done is None:
+            self._first_done = done
+        if now - self._said > _SECONDS_BETWEEN_LINES and self._step:
+            self._said = now
+            self._say(f"{_where(stage, step, num_steps)}{_figures(self._step)}{self._left(done)}")
+
+    def _left(self, done: float) -> str:
+        """Time left, from the share of images done in this session."""
+        gained = done - (self._first_done or 0.0)
+        if gained <= 0:
+            return ""
+        left = (time.perf_counter() - self._began) / gained * (1 - done)
+        return f", {_duration(left)} left"
+
+    def _say(self, text: str) -> None:
+        if not self._is_quiet:
+            self._console.print(escape(text))
+
+
+class LiveView(PlainView):
+    """A bar for the run and a line for the stage, redrawn in place; notes scroll above."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            expand=True,
+        )
+        self._task = self._bar.add_task("whole run", total=1.0, left="")
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._drawn = 0.0
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.stop()
+
+    def on_step(self, stage: Stage, step: int, num_steps: int, done: float) -> None:
+        """See `Listener`."""
+        now = time.perf_counter()
+        if self._first_done is None:
+            self._first_done = done
+        if now - self._drawn < 0.25:
+            return
+        self._drawn = now
+        self._bar.update(self._task, completed=done, left=self._left(done).removeprefix(", "))
+        table = Table.grid(expand=True)
+        table.add_row(escape(_where(stage, step, num_steps) + _figures(self._step)))
+        table.add_row(self._bar)
+        self._live.update(table)
+
+
+def _where(stage: Stage, step: int, num_steps: int) -> str:
+    fold = "" if stage.fold is None else f"fold {stage.fold}, "
+    if stage.role != "round":
+        return f"{fold}{stage.role}, step {step}/{num_steps}"
+    who = f"student {stage.student}" if isinstance(stage, LabelStage) else f"student {stage.peer}"
+    return f"{fold}round {stage.round}, {who}, step {step}/{num_steps}"
+
+
+def _figures(event: Mapping[str, Any]) -> str:
+    if not event:
+        return ""
+    text = f", {event['images_per_second']:,.0f} images/s, loss {event['loss']:.3f}"
+    if event["agreement"] is not None:
+        text += f", agreement {event['agreement']:.2f}, mean weight {event['mean_weight']:.2f}"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
