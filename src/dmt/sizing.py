@@ -185,7 +185,7 @@ def _measure(
         seed=0,
         image_size=settings.data.image_size,
         pretrained=first.weights == "pretrained",
-    ).to(runtime.device)
+    ).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     rates = measure(
         net,
         settings.data.image_size,

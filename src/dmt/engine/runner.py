@@ -129,10 +129,8 @@ class Runner:
             load_into(network, self._folder.weights(stage.name))
         elif stage.start is not None:
             load_into(network, self._folder.weights(stage.start))
-        network = network.to(self._runtime.device)
-        if self._runtime.device.type == "cuda":
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network
+        # Channels last is what the convolutions of CPU and CUDA are fastest with.
+        return network.to(self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _train(self, stage: TrainStage) -> None:
         state = self._folder.load_state(stage.name)
