@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,13 +102,17 @@ def train_with(
     named = resolve(_only_models(overrides), dataset=None, default_recipe=None)
     _check_trust(settings, {named.model, named.peers.a.model, named.peers.b.model})
     runtime = open_runtime(settings.device, settings.precision)
-    for note in runtime.notes:
-        listener.on_note(note)
     path = Path(settings.out) if settings.out else _free_name(catalog.name, settings)
     runtime.barrier()  # every rank has looked for a free name before one of them takes it
     folder = RunFolder(path, is_writer=runtime.is_writer)
+    was_there = path.exists()
     with folder.locked(is_new=True):
-        return Run(path, Session(catalog, settings, folder, runtime, listener).begin())
+        try:
+            return Run(path, Session(catalog, settings, folder, runtime, listener).begin())
+        except BaseException:
+            if runtime.is_writer and not was_there:
+                _remove_unused(path)
+            raise
 
 
 def resume(run: str | Path, *, listener: Listener | None = None, trust_code: bool = False) -> Run:
@@ -230,9 +236,13 @@ def _settings(
     settings = resolve(overrides, dataset=str(data), default_recipe=recipe)
     if settings.init_from is not None:
         raise SettingError("init_from is not available yet; leave it out")
-    for weights in (settings.weights, settings.peers.a.weights, settings.peers.b.weights):
-        if weights not in {None, "none", "auto", "pretrained"}:
-            raise SettingError(f"weights={weights} does not work; use none, auto or pretrained")
+    if settings.weights not in {"none", "auto", "pretrained"}:
+        raise SettingError(
+            f"weights={settings.weights} does not work; use none, auto or pretrained"
+        )
+    for weights in (settings.peers.a.weights, settings.peers.b.weights):
+        if weights not in {None, "none", "pretrained"}:
+            raise SettingError(f"weights={weights} of a peer does not work; use none or pretrained")
     return settings
 
 
@@ -257,6 +267,15 @@ def _free_name(dataset: str, settings: Settings) -> Path:
     while path.exists():
         path, number = base.with_name(f"{base.name}-{number}"), number + 1
     return path
+
+
+def _remove_unused(path: Path) -> None:
+    """Take back the folder of a run that failed before it wrote anything but its lock."""
+    with contextlib.suppress(OSError):
+        if all(name.startswith(".") for name in os.listdir(path)):
+            for name in os.listdir(path):
+                (path / name).unlink()
+            path.rmdir()
 
 
 def _only_models(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:

@@ -117,16 +117,20 @@ def train(
 @app.command()
 def resume(
     run: RunPath,
-    trust_code: Annotated[bool, typer.Option(help="Run a factory that the run names.")] = False,
+    settings: Words = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Go on with an interrupted run, to the same end as if nothing had happened."""
+    """Go on with an interrupted run, to the same end as if nothing had happened.
+
+    Settings: trust_code=true.
+    """
     from dmt.api import resume as go_on
     from dmt.live import open_view
 
-    with open_view(is_quiet=as_json) as view:
-        finished = go_on(run, listener=view, trust_code=trust_code)
+    options = _options(settings or [], {"trust_code": False})
+    with open_view(is_quiet=as_json or not _is_first_rank()) as view:
+        finished = go_on(run, listener=view, trust_code=options["trust_code"])
     _print_run(finished, as_json)
 
 
@@ -262,12 +266,19 @@ def _train(data: str, words: Sequence[str], as_json: bool) -> None:
     from dmt.api import train_with
     from dmt.live import open_view
 
-    with open_view(is_quiet=as_json) as view:
+    with open_view(is_quiet=as_json or not _is_first_rank()) as view:
         run = train_with(data, words, view)
     _print_run(run, as_json)
 
 
+def _is_first_rank() -> bool:
+    """Only one of the processes that train together talks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _print_run(run: Run, as_json: bool) -> None:
+    if not _is_first_rank():
+        return None
     if as_json:
         return _print_json({"run": str(run.path), **run.summary.model_dump(mode="json")})
     _print_summary(run.summary.model_dump())
@@ -337,7 +348,7 @@ def run_command(words: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     show_traceback = "--debug" in words
     try:
-        app(args=list(words) or ["--help"], standalone_mode=False)
+        app(args=list(words) or ["--help"], prog_name="dmt", standalone_mode=False)
     except Interrupted as error:
         typer.echo(f"dmt: {error}", err=True)
         return 128 + error.signal

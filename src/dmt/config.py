@@ -24,8 +24,7 @@ class _Group(BaseModel):
 
 
 class Training(_Group):
-    """How one network is trained. `student.` for the rounds, `initial.` for round 0, the
-    baseline and the oracle."""
+    """How one network is trained."""
 
     start: Literal["fresh", "continue"] = Field(
         "continue", description="begin a round from new weights or from the peer's own"
@@ -49,6 +48,14 @@ class Training(_Group):
     keep_max: bool = Field(True, description="λ ← max(λ, 1 − λ)")
     labeled_share: float = Field(
         0.125, gt=0, le=1, description="share of labeled images in a batch of the rounds"
+    )
+
+
+class Initial(Training):
+    """Round 0, on the given labels; also the baseline and the oracle."""
+
+    share: float | None = Field(
+        None, gt=0, lt=1, description="of `steps`, for round 0; null: as much as a later round"
     )
 
 
@@ -78,7 +85,7 @@ class Selection(_Group):
 
     kind: Literal["global", "class-balanced"] = "global"
     fractions: list[Annotated[float, Field(gt=0, le=1)]] | None = Field(
-        None, description="label fraction of every round; null: 1/R, 2/R … 1"
+        None, min_length=1, description="label fraction of every round; null: 1/R, 2/R … 1"
     )
 
 
@@ -161,12 +168,22 @@ class Settings(_Group):
     checkpoint_every: float = Field(300.0, gt=0, description="seconds")
     bad_images: Literal["stop", "skip"] = "stop"
     trust_code: bool = Field(False, description="run a factory that only a run's config names")
-    initial: Training = Training()
+    initial: Initial = Initial()
     student: Training = Training()
     data: Data = Data()
     selection: Selection = Selection()
     weighting: Weighting = Weighting()
     track: Track = Track()
+
+
+# What a recipe says by another name of the same thing gives way to the person's own word: without
+# this, a recipe's `steps` would make `budget=` mean nothing.
+_DISPLACED = {
+    "labels": ("labels_per_class",),
+    "labels_per_class": ("labels",),
+    "steps": ("initial.epochs", "student.epochs"),
+    "budget": ("steps", "initial.epochs", "student.epochs"),
+}
 
 
 def resolve(
@@ -186,6 +203,9 @@ def resolve(
     given = _flatten(_parse_words(overrides) if not isinstance(overrides, Mapping) else overrides)
     recipe = given.get("recipe", default_recipe)
     layers = _flatten(load_recipe(str(recipe))) if recipe is not None else {}
+    for key in (key for key in _DISPLACED if given.get(key) is not None):
+        for other in _DISPLACED[key]:
+            layers.pop(other, None)
     layers |= given | {"recipe": recipe}
     if dataset is not None:
         layers["dataset"] = dataset

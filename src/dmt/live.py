@@ -33,8 +33,7 @@ class PlainView:
     def __init__(self, console: Console, *, is_quiet: bool = False) -> None:
         self._console = console
         self._is_quiet = is_quiet
-        self._began = time.perf_counter()
-        self._first_done: float | None = None
+        self._first: tuple[float, float] | None = None  # when the first step ended, share done
         self._said = 0.0
         self._step: Mapping[str, Any] = {}
 
@@ -54,7 +53,8 @@ class PlainView:
         num_images = sum(stage.num_images for stage in trained)
         models = ", ".join(dict.fromkeys(f"{s.model} ({s.weights})" for s in trained))
         self._say(
-            f"{len(trained)} trainings and {len(stages) - len(trained)} labelings, "
+            f"{_count(len(trained), 'training')} and "
+            f"{_count(len(stages) - len(trained), 'labeling')}, "
             f"{num_images:,} images in all; model {models.replace(' (none)', '')}"
         )
 
@@ -79,18 +79,22 @@ class PlainView:
     def on_step(self, stage: Stage, step: int, num_steps: int, done: float) -> None:
         """See `Listener`."""
         now = time.perf_counter()
-        if self._first_done is None:
-            self._first_done = done
+        self._note_begin(done)
         if now - self._said > _SECONDS_BETWEEN_LINES and self._step:
             self._said = now
             self._say(f"{_where(stage, step, num_steps)}{_figures(self._step)}{self._left(done)}")
 
+    def _note_begin(self, done: float) -> None:
+        """Reading the data and the first step, which warms up, say nothing of the pace."""
+        if self._first is None:
+            self._first = time.perf_counter(), done
+
     def _left(self, done: float) -> str:
         """Time left, from the share of images done in this session."""
-        gained = done - (self._first_done or 0.0)
-        if gained <= 0:
+        if self._first is None or done <= self._first[1]:
             return ""
-        left = (time.perf_counter() - self._began) / gained * (1 - done)
+        began, share = self._first
+        left = (time.perf_counter() - began) / (done - share) * (1 - done)
         return f", {_duration(left)} left"
 
     def _say(self, text: str) -> None:
@@ -125,8 +129,7 @@ class LiveView(PlainView):
     def on_step(self, stage: Stage, step: int, num_steps: int, done: float) -> None:
         """See `Listener`."""
         now = time.perf_counter()
-        if self._first_done is None:
-            self._first_done = done
+        self._note_begin(done)
         if now - self._drawn < 0.25:
             return
         self._drawn = now
@@ -154,7 +157,13 @@ def _figures(event: Mapping[str, Any]) -> str:
     return text
 
 
+def _count(num: int, noun: str) -> str:
+    return f"{num} {noun}{'' if num == 1 else 's'}"
+
+
 def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     if seconds < 3600:

@@ -10,6 +10,7 @@ from functools import partial
 
 from dmt.config import Settings, dump
 from dmt.data.catalog import Catalog
+from dmt.data.decode import shown
 from dmt.data.fingerprint import changed, fingerprint
 from dmt.data.pool import Pool, open_pool
 from dmt.data.splits import Split, fold_splits, make_split
@@ -20,9 +21,11 @@ from dmt.engine.outcome import RunFacts, final_models, summarize
 from dmt.engine.plan import Sizes, plan
 from dmt.engine.runner import Listener, Runner
 from dmt.engine.runtime import Runtime
+from dmt.engine.stage import TrainStage
 from dmt.errors import DataError, RunError, SettingError
 from dmt.insight.report import write_report
 from dmt.methods import make_method
+from dmt.models.build import build
 from dmt.records import CONFIG, DATA, METRICS, SUMMARY, Summary, read_json, read_metrics, write_json
 from dmt.sizing import choose, fill_steps
 from dmt.tasks.classification import Classification
@@ -51,14 +54,16 @@ class Session:
     def begin(self) -> Summary:
         """Choose what is left open, write down what will be done, and do it."""
         split, say = self._split(skip=()), self._listener.on_note
+        self._check(split)
+        for note in self._runtime.notes:
+            say(note)
         self._settings = choose(self._settings, self._catalog, sizes_of(split), self._runtime, say)
         pool, bad = self._open_pool()
         if bad:
-            say(f"left out {len(bad)} unreadable images: {', '.join(bad[:3])} …")
+            say(_left_out(bad))
             split = self._split(skip=bad)
-        self._check_split(split)
-        for note in split.notes:
-            say(note)
+            self._check(split)
+        self._tell(split)
         self._settings = fill_steps(
             self._settings,
             pool,
@@ -71,6 +76,7 @@ class Session:
         stored = self._settings.model_copy(
             update={"out": None, "trust_code": False, "dataset": _absolute(self._settings.dataset)}
         )
+        self._try_networks(sizes_of(split))
         data = fingerprint(self._catalog, split)
         self._folder.begin(dump(stored), {**data, "sizes": sizes_of(split).__dict__, "bad": bad})
         return self._work(pool, split)
@@ -190,7 +196,9 @@ class Session:
             skip=skip,
         )
 
-    def _check_split(self, split: Split) -> None:
+    def _check(self, split: Split) -> None:
+        """Find what the run would fail on later, before anything is measured or written."""
+        _augmentation(self._settings)
         if len(set(split.labels.tolist())) < len(self._catalog.classes):
             missing = set(range(len(self._catalog.classes))) - set(split.labels.tolist())
             name = self._catalog.classes[min(missing)]
@@ -198,6 +206,27 @@ class Session:
                 f"class {name!r} has no labeled image left to train on; label one of it, or "
                 "remove the class"
             )
+        if self._settings.folds:
+            fold_splits(split, folds=self._settings.folds, seed=self._settings.seed)
+
+    def _try_networks(self, sizes: Sizes) -> None:
+        """Build each kind of network once, so that a wrong name leaves no run behind."""
+        stages = plan(self._settings, sizes)
+        assert self._settings.data.image_size is not None
+        for model, weights in dict.fromkeys(
+            (each.model, each.weights) for each in stages if isinstance(each, TrainStage)
+        ):
+            build(
+                model,
+                len(self._catalog.classes),
+                seed=0,
+                image_size=self._settings.data.image_size,
+                pretrained=weights == "pretrained",
+            )
+
+    def _tell(self, split: Split) -> None:
+        for note in split.notes:
+            self._listener.on_note(note)
         if not len(split.unlabeled):
             self._listener.on_note(
                 "there are no unlabeled images: this equals supervised training on the labels"
@@ -219,6 +248,13 @@ class Session:
             memory_limit=int(settings.data.memory_limit * _GIGABYTE),
             bad_images=settings.bad_images,
         )
+
+
+def _left_out(bad: Sequence[str]) -> str:
+    """Names a few; `data.json` lists all."""
+    named = ", ".join(shown(path) for path in bad[:3])
+    more = f" and {len(bad) - 3} more, all in {DATA}" if len(bad) > 3 else ""
+    return f"left out {len(bad)} unreadable image{'s' * (len(bad) > 1)}: {named}{more}"
 
 
 def _augmentation(settings: Settings) -> Augmentation:

@@ -13,13 +13,13 @@ from dmt.data.catalog import Catalog
 from dmt.data.pool import Pool
 from dmt.data.sizes import typical_side
 from dmt.engine.budget import Rates, measure, steps_within
-from dmt.engine.plan import Sizes, peer_names, plan
+from dmt.engine.plan import Sizes, first_share, peer_names, plan
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 from dmt.engine.step import Batch, Position
-from dmt.errors import DmtError, SettingError
+from dmt.errors import EnvironmentFault, SettingError
 from dmt.methods import make_method
-from dmt.models.build import are_cached, build
+from dmt.models.build import build
 
 Say = Callable[[str], None]
 
@@ -51,10 +51,12 @@ def choose(
     """
     side = typical_side(catalog)
     candidates = list(_candidates(settings, side))
-    if settings.model != "auto" and settings.data.image_size is not None:
+    if len(candidates) == 1:
         return _filled(settings, candidates[0])
     if settings.budget is None or settings.steps is not None:
-        chosen = candidates[-1] if settings.model == "auto" else candidates[0]
+        chosen = candidates[-1]
+        if settings.model != "auto":
+            chosen = next(c for c in candidates if _is_available(c, settings, len(catalog.classes)))
         say(f"model {chosen.model} at {chosen.image_size}×{chosen.image_size} pixels")
         return _filled(settings, chosen)
     began = time.perf_counter()
@@ -64,8 +66,8 @@ def choose(
         try:
             trial = _filled(settings, candidate)
             rates = _measure(trial, len(catalog.classes), sizes, runtime, seconds)
-        except DmtError:
-            if candidate is candidates[-1]:
+        except EnvironmentFault:
+            if candidate is candidates[-1] or settings.weights == "pretrained":
                 raise
             continue  # timm is absent, or the weights cannot be had
         left = settings.budget - (time.perf_counter() - began)
@@ -147,10 +149,33 @@ def _candidates(settings: Settings, side: int) -> Iterator[Candidate]:
 
 
 def _with_weights(model: str, size: int, weights: str) -> Iterator[Candidate]:
-    if weights == "pretrained" or (weights == "auto" and are_cached(model)):
+    if weights != "none":
         yield Candidate(model, size, "pretrained")
     if weights != "pretrained":
         yield Candidate(model, size, "none")
+
+
+def _is_available(candidate: Candidate, settings: Settings, num_classes: int) -> bool:
+    """Whether a candidate's weights are cached or can be fetched.
+
+    Raises:
+        EnvironmentFault: they cannot, and nothing else was asked for.
+    """
+    if candidate.weights == "none":
+        return True
+    try:
+        build(
+            candidate.model,
+            num_classes,
+            seed=0,
+            image_size=candidate.image_size,
+            pretrained=True,
+        )
+    except EnvironmentFault:
+        if settings.weights == "pretrained":
+            raise
+        return False
+    return True
 
 
 def _filled(settings: Settings, candidate: Candidate) -> Settings:
@@ -216,12 +241,14 @@ def _reading_rate(pool: Pool, batch_size: int) -> float:
 
 def _steps(settings: Settings, sizes: Sizes, rates: Rates, seconds: float) -> int:
     has_rounds = sizes.num_pool and settings.method != "supervised"
+    num_rounds = settings.rounds if has_rounds else 0
     num_baselines = {"equal": 1, "pair": 2}.get(settings.baseline, 0) if has_rounds else 0
     return steps_within(
         seconds,
         rates,
         batch_size=settings.batch_size,
-        num_rounds=settings.rounds if has_rounds else 0,
+        num_rounds=num_rounds,
+        first_share=first_share(settings, num_rounds),
         num_peers=len(peer_names(settings)),
         num_plain_runs=num_baselines + int(bool(settings.oracle and sizes.num_hidden)),
         num_pool=sizes.num_pool,

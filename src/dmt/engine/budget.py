@@ -56,7 +56,7 @@ def measure(
         valid=torch.ones(size, dtype=torch.bool),
         is_labeled=torch.arange(size) < spec.num_labeled,
     )
-    batch = Batch(*(column.to(runtime.device) for column in batch))
+    batch = Batch(*(column.to(runtime.device) for column in batch))._replace(slots=batch.slots)
 
     def train(method: Method) -> float:
         return _rate(lambda num: _train(net, spec, method, batch, num, runtime), size, seconds)
@@ -78,6 +78,7 @@ def steps_within(
     *,
     batch_size: int,
     num_rounds: int,
+    first_share: float,
     num_peers: int,
     num_plain_runs: int,
     num_pool: int,
@@ -89,7 +90,8 @@ def steps_within(
         seconds: for training and labeling.
         rates: measured.
         batch_size: images a step.
-        num_rounds: R; round 0 gets 1/(R + 1) of the steps.
+        num_rounds: R.
+        first_share: of the steps, for round 0.
         num_peers: trained in each round.
         num_plain_runs: baselines and oracles, each as long as a peer.
         num_pool: images to label, once a round and peer.
@@ -99,9 +101,8 @@ def steps_within(
         A number of steps that may be 0 or negative if even labeling takes longer.
     """
     labeling = num_rounds * num_peers * num_pool / rates.forward
-    first = 1 / (num_rounds + 1)
     a_step = batch_size * (
-        num_peers * (first / rates.plain + (1 - first) / rates.weighted)
+        num_peers * (first_share / rates.plain + (1 - first_share) / rates.weighted)
         + num_plain_runs / rates.plain
     )
     return int((seconds / num_runs - labeling) / a_step)

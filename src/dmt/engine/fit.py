@@ -108,7 +108,8 @@ class Tally:
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Add one step's scalars."""
         for name, value in values.items():
-            value = value.detach().double()
+            # Apple's GPUs have no float64; sums of a few dozen steps do not need it there.
+            value = value.detach().to(torch.float32 if value.is_mps else torch.float64)
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def take(self, runtime: Runtime) -> dict[str, float]:

@@ -108,8 +108,18 @@ class RunFolder:
             file.truncate(0)
             file.write(f"process {os.getpid()}")
             file.flush()
-            yield
-            file.truncate(0)
+            try:
+                yield
+            finally:
+                file.truncate(0)
+                self._leave_nothing_empty()
+
+    def _leave_nothing_empty(self) -> None:
+        """A run that was refused before it wrote anything leaves no folder behind."""
+        if os.listdir(self.path) == [_LOCK]:
+            (self.path / _LOCK).unlink()
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
 
     def of_stage(self, name: str) -> Path:
         """Where a stage's result lies: `rounds/1/a`, `baseline/a`, `fold0/rounds/1/a` …

@@ -81,8 +81,9 @@ def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
         training = settings.student if round_ else settings.initial
         if training.epochs is None:
             assert settings.steps is not None, "the caller has chosen steps"
-            share, rest = divmod(settings.steps, num_rounds + 1)
-            steps.append(max(1, share + (round_ < rest)))
+            first = round(settings.steps * first_share(settings, num_rounds))
+            each, rest = divmod(settings.steps - first, max(1, num_rounds))
+            steps.append(max(1, each + (round_ <= rest) if round_ else first))
         else:
             images, batch = sizes.num_labeled, settings.batch_size
             if round_:
@@ -90,6 +91,13 @@ def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
                 batch -= _num_labeled(settings)
             steps.append(max(1, round(training.epochs * images / batch)))
     return steps
+
+
+def first_share(settings: Settings, num_rounds: int) -> float:
+    """The share of `steps` that round 0 takes."""
+    if num_rounds == 0:
+        return 1.0
+    return 1 / (num_rounds + 1) if settings.initial.share is None else settings.initial.share
 
 
 def _one_run(settings: Settings, sizes: Sizes, fold: int | None) -> Iterator[Stage]:

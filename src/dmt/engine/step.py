@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     """One step's samples. `S` is empty for images with one label, `(H, W)` for pixels."""
 
     ids: Tensor  # int64 (N,) into the data set
-    slots: Tensor  # int64 (N,): the place in the step's whole batch, what views are drawn from
+    slots: Tensor  # int64 (N,) on the CPU: the place in the step's whole batch, to draw views from
     images: Tensor  # uint8 (N, 3, H, W)
     label: Tensor  # int64 (N, *S), given or pseudo
     confidence: Tensor  # float32 (N, *S), the teacher's; 1 where the label is given

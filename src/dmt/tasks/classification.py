@@ -96,7 +96,7 @@ class Classification:
                     yield interleave(a, b, blocks)[mine]
 
         device = self._runtime.device
-        slots = torch.arange(spec.batch_size, device=device)[mine]
+        slots = torch.arange(spec.batch_size)[mine]
         # The pool reads ahead, so what was drawn is kept until its images come.
         waiting: list[Tensor] = []
 
