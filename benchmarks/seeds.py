@@ -1,0 +1,114 @@
+"""DMT against supervised and self-training over seeds: the tables of the README.
+
+    python benchmarks/seeds.py digits --seeds 20 --out results/digits.jsonl
+    python benchmarks/seeds.py PATH/cifar10-jpeg --seeds 3 --out results/cifar10-mini.jsonl \
+        recipe=cifar10-mini
+
+Every seed draws labeled subset and initial weights anew. One run gives DMT (peer a and the pair),
+the supervised model of equal images and the oracle (all labels, as many images); a second one
+self-training: one model, weights of one, as many images as one peer. Finished runs are kept in
+`--out`, a line each, and not run again. `--jobs` processes of one thread each work side by side:
+figures do not depend on it, seconds do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+METHODS = {"dmt": ["oracle=true"], "self-training": ["method=self-training", "baseline=none"]}
+
+
+def run(data: str, words: list[str], method: str, seed: int) -> dict[str, Any]:
+    """One training run; what is kept of its summary."""
+    import torch
+
+    from dmt.api import Quiet, train_with
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [*words, *METHODS[method], f"seed={seed}", f"out={folder}/run"]
+        summary = train_with(data, settings, Quiet()).summary.model_dump(mode="json")
+    for key in ("confusion", "classes", "command"):
+        del summary[key]
+    return {"method": method, "seed": seed, "settings": words, "summary": summary}
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Mean ± sd by method, paired differences with 95 % t intervals, mean gap closed."""
+    from dmt.metrics.intervals import paired_t_interval
+
+    by_seed: dict[int, dict[str, float]] = {}
+    for line in lines:
+        summary, values = line["summary"], by_seed.setdefault(line["seed"], {})
+        if line["method"] == "dmt":
+            values["DMT, one model"] = summary["peers"]["a"]
+            values["DMT, both models"] = summary["ensemble"]
+            values["supervised, equal images"] = summary["supervised"]
+            values["all labels (oracle)"] = summary["oracle"]
+        else:
+            values["self-training"] = summary["peers"]["a"]
+    whole = [values for values in by_seed.values() if len(values) == 5]
+    if len(whole) < 2:
+        return f"{len(whole)} whole seeds: no table yet"
+    rows = [f"{len(whole)} seeds", "", "| model | error in % (mean ± sd) |", "|---|---|"]
+    names = ["supervised, equal images", "self-training", "DMT, one model", "DMT, both models"]
+    for name in [*names, "all labels (oracle)"]:
+        values = [each[name] for each in whole]
+        rows.append(f"| {name} | {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} |")
+    rows.append("")
+    for other in ("supervised, equal images", "self-training"):
+        found = paired_t_interval([each["DMT, one model"] - each[other] for each in whole])
+        rows.append(
+            f"DMT (one model) − {other}: {found.value:.2f} points, 95 % interval "
+            f"{found.low:.2f} to {found.high:.2f}"
+        )
+    gaps = [
+        (each["supervised, equal images"] - each["DMT, one model"])
+        / (each["supervised, equal images"] - each["all labels (oracle)"])
+        for each in whole
+    ]
+    rows.append(f"mean gap closed: {100 * statistics.mean(gaps):.0f} % (one model)")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Run what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("settings", nargs="*", help="key=value for every run")
+    given = parser.parse_args()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    if given.out.exists():
+        lines = [json.loads(line) for line in given.out.read_text().splitlines()]
+    if any(line["settings"] != given.settings for line in lines):
+        parser.error(f"{given.out} holds runs of other settings; give another --out")
+    done = {(line["method"], line["seed"]) for line in lines}
+    wanted = [(method, seed) for seed in range(given.seeds) for method in METHODS]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(given.jobs) as pool:
+        waiting = [
+            pool.submit(run, given.data, given.settings, method, seed)
+            for method, seed in wanted
+            if (method, seed) not in done
+        ]
+        for each in waiting:
+            lines.append(each.result())
+            with given.out.open("a") as file:
+                file.write(json.dumps(lines[-1]) + "\n")
+            print(f"{len(lines)} of {len(wanted)} runs", flush=True)
+    print(table(lines))
+
+
+if __name__ == "__main__":
+    main()
