@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,14 +103,8 @@ def train_with(
     path = Path(settings.out) if settings.out else _free_name(catalog.name, settings)
     runtime.barrier()  # every rank has looked for a free name before one of them takes it
     folder = RunFolder(path, is_writer=runtime.is_writer)
-    was_there = path.exists()
     with folder.locked(is_new=True):
-        try:
-            return Run(path, Session(catalog, settings, folder, runtime, listener).begin())
-        except BaseException:
-            if runtime.is_writer and not was_there:
-                _remove_unused(path)
-            raise
+        return Run(path, Session(catalog, settings, folder, runtime, listener).begin())
 
 
 def resume(run: str | Path, *, listener: Listener | None = None, trust_code: bool = False) -> Run:
@@ -233,6 +225,8 @@ def _settings(
     catalog: Catalog, data: str | Path, overrides: Sequence[str] | Mapping[str, Any]
 ) -> Settings:
     recipe = _DEFAULT_RECIPES.get(catalog.layout, "photos")
+    if isinstance(data, str) and re.fullmatch(r"cifar10(:.*)?", data, re.DOTALL):
+        recipe = "cifar10-4000"  # whichever files the built-in was found in
     settings = resolve(overrides, dataset=str(data), default_recipe=recipe)
     if settings.init_from is not None:
         raise SettingError("init_from is not available yet; leave it out")
@@ -267,15 +261,6 @@ def _free_name(dataset: str, settings: Settings) -> Path:
     while path.exists():
         path, number = base.with_name(f"{base.name}-{number}"), number + 1
     return path
-
-
-def _remove_unused(path: Path) -> None:
-    """Take back the folder of a run that failed before it wrote anything but its lock."""
-    with contextlib.suppress(OSError):
-        if all(name.startswith(".") for name in os.listdir(path)):
-            for name in os.listdir(path):
-                (path / name).unlink()
-            path.rmdir()
 
 
 def _only_models(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Seen by `cli`, `api` and `engine/plan` alone: everything below takes flat argume
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -302,6 +303,8 @@ def yaml_value(value: Any) -> str:
     """A value as it is written after `key=`."""
     if isinstance(value, tuple):
         value = list(value)
+    if not isinstance(value, (str, int, float, list, dict, type(None))):
+        return repr(value)
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
@@ -324,7 +327,7 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flatten(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
+            flat[f"{prefix}{key}"] = os.fspath(value) if isinstance(value, os.PathLike) else value
     return flat
 
 

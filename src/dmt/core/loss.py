@@ -59,7 +59,7 @@ def weighted_cross_entropy(
     N·K; ours always divides by N.
     """
     log_probs_NKS = flat_log_softmax(logits)
-    valid_NS = valid.reshape(log_probs_NKS.shape[0], -1)
+    valid_NS = valid.reshape(log_probs_NKS[:, 0].shape)
     weight_NS = weight.detach().float().reshape(valid_NS.shape)
     if target.is_floating_point():
         loss_NS = -(target.float().reshape(log_probs_NKS.shape) * log_probs_NKS).sum(dim=1)

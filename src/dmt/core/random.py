@@ -114,7 +114,8 @@ def permuted(index: Tensor, size: int, seed: int, *where: Place) -> Tensor:
     """Where `index` lands under a random permutation of `range(size)`.
 
     A Feistel network over the next even power of two, walked until it falls inside: memory and
-    time depend on `index` alone, so an order of 10⁸ images is never written down.
+    time depend on `index` alone, so an order of 10⁸ images is never written down. For a handful
+    of elements not every order is equally likely; `shuffled` is uniform for those.
 
     Args:
         index: int64, any shape, values in [0, size).

@@ -24,7 +24,7 @@ class Cut(NamedTuple):
     All int64 (K,). Classes of one `group` are ranked together (one group: global selection).
     """
 
-    code: Tensor  # −1 keeps everything; NUM_CODES keeps nothing
+    code: Tensor  # NUM_CODES keeps nothing
     tie_limit: Tensor  # a tie is kept if its tie bits are below this
     num_kept_ties: Tensor  # (of the class's group) how many ties the cut means to keep
     num_ties: Tensor  # (of the class's group) how many there are

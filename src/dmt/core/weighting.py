@@ -56,7 +56,7 @@ def weigh(
     """
     log_probs_NKS = flat_log_softmax(logits)
     num_classes = log_probs_NKS.shape[1]
-    label_NS = label.reshape(log_probs_NKS.shape[0], -1)
+    label_NS = label.reshape(log_probs_NKS[:, 0].shape)
     teacher_NS = confidence.reshape(label_NS.shape).float()
     known_NS = label_NS.clamp(0, num_classes - 1)
     agreed_p_NS = log_probs_NKS.gather(1, known_NS.unsqueeze(1)).squeeze(1).exp()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dmt.core import (
+    NUM_CODES,
     Cut,
     break_ties,
     cut_histogram,
@@ -53,8 +54,13 @@ class ImageLabels:
             self._ids = np.load(folder / "ids.npy", mmap_mode="r", allow_pickle=False)
             self._label = np.load(folder / "label.npy", mmap_mode="r", allow_pickle=False)
             self._code = np.load(folder / "code.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise RunError(f"the pseudo labels in {folder} cannot be read: {error}") from error
+        if {len(self._ids), len(self._label), len(self._code)} != {self._manifest.num}:
+            raise RunError(
+                f"the pseudo labels in {folder} are damaged: their columns differ in length; "
+                "delete the folder and resume"
+            )
         self.num_classes = self._manifest.num_classes
 
     @staticmethod
@@ -137,11 +143,14 @@ class ImageLabels:
         return histogram(self.label, self.code, self.num_classes)
 
     def cut(self) -> Cut:
-        """The cut that keeps exactly round(fraction · N), of all or of every class."""
-        manifest = self._manifest
-        cut = cut_histogram(
-            self.histogram(), manifest.fraction, is_class_balanced=manifest.is_class_balanced
-        )
+        """The cut that keeps exactly round(fraction · N), of all or of every class.
+
+        Where that is none at all (a handful of images), the surest one is kept.
+        """
+        manifest, counts = self._manifest, self.histogram()
+        cut = cut_histogram(counts, manifest.fraction, is_class_balanced=manifest.is_class_balanced)
+        if bool((cut.code == NUM_CODES).all()) and manifest.fraction > 0:
+            cut = cut_histogram(counts, 1 / manifest.num, is_class_balanced=False)
         label = self.label
         tied = self.code == cut.code[label]
         return break_ties(cut, label[tied], self._ties(self.ids[tied]))

@@ -31,7 +31,8 @@ class Ema:
         decay = min(self._decay, (1 + self._num_updates) / (10 + self._num_updates))
         self._num_updates += 1
         ours, theirs = self.module.state_dict().values(), module.state_dict().values()
-        pairs = list(zip(ours, theirs, strict=True))
+        # By place in memory, so that a tensor that two layers share is averaged once.
+        pairs = list({a.data_ptr(): (a, b) for a, b in zip(ours, theirs, strict=True)}.values())
         floating = [(a, b) for a, b in pairs if a.is_floating_point()]
         torch._foreach_lerp_([a for a, _ in floating], [b for _, b in floating], 1 - decay)
         for a, b in pairs:

@@ -149,7 +149,7 @@ def fit(
     for net in nets.values():
         net.train()
     for position, batch in batches:
-        seed_torch(position.seed, position.stage, position.step, runtime.rank)
+        seed_torch(runtime.device, position.seed, position.stage, position.step, runtime.rank)
         with runtime.autocast():
             result = method.losses(nets, batch, position)
         loss = torch.stack([_mean(sums, runtime) for sums in result.losses.values()]).sum()

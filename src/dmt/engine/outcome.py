@@ -84,8 +84,8 @@ def summarize(
     """
     values = dict(table.values) if table else {}
     peers = list(dict.fromkeys(s.peer for s in stages if _is_round(s)))
-    if facts.method == "supervised":
-        values["supervised"] = values.get("a", float("nan"))
+    if facts.method == "supervised" and "a" in values:
+        values["supervised"] = values["a"]
     supervised = values.get("supervised")
     has_pool = facts.num_unlabeled > 0 and facts.method != "supervised"
     verdict = judge(
@@ -183,7 +183,7 @@ def round_records(events: Iterable[Mapping[str, Any]]) -> list[RoundRecord]:
         RoundRecord(
             round=number,
             label_fraction=each["labels"][0]["label_fraction"] if each["labels"] else None,
-            selected=each["labels"][0]["selected"] if each["labels"] else 0,
+            selected=round(_mean([e["selected"] for e in each["labels"]]) or 0),
             pseudo_label_accuracy=_mean([e["pseudo_label_accuracy"] for e in each["labels"]]),
             peers=each["peers"],
         )

@@ -114,8 +114,8 @@ def _one_run(settings: Settings, sizes: Sizes, fold: int | None) -> Iterator[Sta
         if settings.baseline in {"equal", "pair"}:
             for peer in ("a", "b") if settings.baseline == "pair" else ("a",):
                 yield _on_labels(settings, "baseline", peer, sum(steps), fold)
-        if settings.oracle and sizes.num_hidden and fold is None:
-            yield _on_labels(settings, "oracle", "a", sum(steps), fold)
+    if settings.oracle and sizes.num_hidden and fold is None:
+        yield _on_labels(settings, "oracle", "a", sum(steps), fold)
 
 
 def stage_name(role: Role, round_: int, peer: str, fold: int | None = None) -> str:

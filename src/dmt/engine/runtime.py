@@ -123,9 +123,18 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     return Runtime(chosen, kind, rank, world_size, mesh, tuple(notes))
 
 
-def seed_torch(seed: int, *where: int | str) -> None:
-    """Seed torch's own generators from a place, for what draws from them (dropout)."""
-    torch.manual_seed(hashed(seed, *where) >> 1)
+def seed_torch(device: torch.device, seed: int, *where: int | str) -> None:
+    """Seed torch's own generators from a place, for what draws from them (dropout).
+
+    `torch.manual_seed` would queue a seed for every kind of device, which costs a stack trace a
+    call; a step needs the CPU's generator and its own device's.
+    """
+    number = hashed(seed, *where) >> 1
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+    elif device.type == "mps":
+        torch.mps.manual_seed(number)
 
 
 def hardware(runtime: Runtime) -> str:

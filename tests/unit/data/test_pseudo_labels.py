@@ -1,0 +1,157 @@
+"""The store of pseudo labels: what is kept, how ties fall, and stores that cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dmt.core import NUM_CODES, histogram, predict, uniform
+from dmt.data.pseudo_labels import ImageLabels
+from dmt.errors import RunError
+
+
+def write(
+    folder: Path,
+    label: Tensor,
+    code: Tensor,
+    *,
+    ids: Tensor | None = None,
+    num_classes: int = 4,
+    fraction: float = 0.5,
+    balanced: bool = False,
+    seed: int = 0,
+    where: str = "round1/label/a",
+) -> ImageLabels:
+    ImageLabels.write(
+        folder,
+        torch.arange(len(label)) if ids is None else ids,
+        label,
+        code,
+        num_classes,
+        fraction=fraction,
+        is_class_balanced=balanced,
+        seed=seed,
+        where=where,
+    )
+    return ImageLabels(folder)
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 256, 257, 1000])
+def test_what_was_written_is_read(tmp_path: Path, num_classes: int) -> None:
+    ids = torch.tensor([7, 3, 5_000_000_000])
+    label = torch.tensor([0, num_classes - 1, 1])
+    code = torch.tensor([0, NUM_CODES - 1, 777], dtype=torch.int32)
+    store = write(tmp_path / "labels", label, code, ids=ids, num_classes=num_classes)
+    assert len(store) == 3
+    assert store.num_classes == num_classes
+    for found, given in ((store.ids, ids), (store.label, label), (store.code, code.long())):
+        assert found.dtype == torch.int64
+        assert torch.equal(found, given)
+    assert torch.equal(store.histogram(), histogram(label, code, num_classes))
+
+
+def test_the_confidence_is_the_teachers(tmp_path: Path) -> None:
+    found = predict(6 * uniform(0, num=400).view(100, 4))
+    store = write(tmp_path, found.label, found.code)
+    torch.testing.assert_close(store.confidence, found.confidence, atol=3e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("num", "fraction", "kept"),
+    [(10, 0.1, 1), (10, 1.0, 10), (10, 0.0, 0), (1, 1.0, 1), (1, 0.2, 0), (333, 0.2, 67)],
+)
+@pytest.mark.parametrize("num_codes", [1, 5, NUM_CODES])
+def test_exactly_the_share_is_kept(
+    tmp_path: Path, num: int, fraction: float, kept: int, num_codes: int
+) -> None:
+    label = (uniform(1, num=num) * 4).long()
+    code = (uniform(2, num=num) * num_codes).int()
+    store = write(tmp_path, label, code, fraction=fraction)
+    assert int(store.is_selected.sum()) == kept
+
+
+def test_balanced_keeps_the_share_of_every_class(tmp_path: Path) -> None:
+    label = torch.tensor([0] * 10 + [1] * 100 + [3] * 5)
+    code = (uniform(2, num=115) * 20).int()
+    kept = write(tmp_path, label, code, fraction=0.4, balanced=True).is_selected
+    assert [int(kept[label == each].sum()) for each in range(4)] == [4, 40, 0, 2]
+
+
+def test_ties_fall_by_the_image_and_not_by_its_place_in_the_store(tmp_path: Path) -> None:
+    label, code = torch.zeros(200, dtype=torch.int64), torch.full((200,), 9)
+    ids = torch.arange(200) * 3
+    one = write(tmp_path / "one", label, code, ids=ids)
+    turned = write(tmp_path / "turned", label, code, ids=ids.flip(0))
+    kept = set(one.ids[one.is_selected].tolist())
+    assert kept == set(turned.ids[turned.is_selected].tolist())
+    assert 30 < int(one.is_selected[:100].sum()) < 70  # by index it would be 100
+    for other in (
+        write(tmp_path / "seed", label, code, ids=ids, seed=1),
+        write(tmp_path / "where", label, code, ids=ids, where="round2/label/a"),
+    ):
+        assert kept != set(other.ids[other.is_selected].tolist())
+
+
+def test_columns_are_small(tmp_path: Path) -> None:
+    write(tmp_path, torch.zeros(1000, dtype=torch.int64), torch.zeros(1000))
+    assert np.load(tmp_path / "label.npy").dtype == np.uint8
+    assert np.load(tmp_path / "code.npy").dtype == np.uint16
+
+
+def test_a_store_is_replaced_whole(tmp_path: Path) -> None:
+    write(tmp_path, torch.tensor([0, 1, 2]), torch.tensor([1, 2, 3]))
+    store = write(tmp_path, torch.tensor([3]), torch.tensor([4]))
+    assert store.label.tolist() == [3]
+
+
+def test_no_store(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="labels"):
+        ImageLabels(tmp_path / "labels")
+
+
+def test_a_store_that_was_cut_off_has_no_manifest_and_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, torch.tensor([0]), torch.tensor([1]))
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(RunError, match="manifest"):
+        ImageLabels(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ids", "label", "code"])
+def test_a_missing_column_is_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path, torch.tensor([0]), torch.tensor([1]))
+    (tmp_path / f"{name}.npy").unlink()
+    with pytest.raises(RunError, match="cannot be read"):
+        ImageLabels(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 20, 130])
+def test_a_shortened_column_is_refused(tmp_path: Path, size: int) -> None:
+    write(tmp_path, torch.zeros(50, dtype=torch.int64), torch.zeros(50))
+    path = tmp_path / "label.npy"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(RunError, match="cannot be read"):
+        ImageLabels(tmp_path)
+
+
+def test_columns_of_different_lengths_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, torch.zeros(50, dtype=torch.int64), torch.zeros(50))
+    np.save(tmp_path / "label.npy", np.zeros(49, np.uint8))
+    with pytest.raises(RunError, match="cannot be read"):
+        ImageLabels(tmp_path)
+
+
+def test_a_manifest_of_something_else_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, torch.tensor([0]), torch.tensor([1]))
+    (tmp_path / "manifest.json").write_text('{"num": 1}')
+    with pytest.raises(RunError, match="cannot be read"):
+        ImageLabels(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="cannot write"):
+        write(tmp_path / "file" / "labels", torch.tensor([0]), torch.tensor([1]))

@@ -1,0 +1,261 @@
+"""From stages, events and the last table to the summary. Judging is tested with `metrics`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from toys import CPU
+
+from dmt.config import Settings
+from dmt.engine.outcome import (
+    RunFacts,
+    final_models,
+    images_seen,
+    previous_generation,
+    round_records,
+    summarize,
+)
+from dmt.engine.plan import Sizes, plan
+from dmt.engine.stage import LabelStage, Stage, TrainStage
+from dmt.engine.task import FinalTable, Task
+from dmt.records import Difference, Summary, write_json
+
+SIZES = Sizes(num_labeled=40, num_pool=1000, num_hidden=1000)
+FACTS = RunFacts(
+    dataset="digits",
+    method="dmt",
+    schedule="pair",
+    baseline="equal",
+    seed=3,
+    num_labeled=40,
+    num_unlabeled=1000,
+    held_out="300 images of test/",
+    command="dmt train digits",
+    notes=("a note",),
+)
+BETTER = Difference(value=-2.0, low=-3.0, high=-1.0, p_value=0.001, num_images=300)
+TABLE = FinalTable(
+    values={"a": 5.0, "b": 6.0, "ensemble": 4.5, "supervised": 7.0, "oracle": 3.0},
+    difference=BETTER,
+    oracle_difference=BETTER.model_copy(update={"value": -4.0}),
+    confusion=[],
+    num_images=300,
+)
+
+
+def stages_of(**given: Any) -> tuple[Stage, ...]:
+    settings = Settings.model_validate(
+        {"steps": 60, "batch_size": 32, "rounds": 2, "student": {"mixup": 0}, **given}
+    )
+    return plan(settings, SIZES)
+
+
+def make_task() -> Task:
+    """1000 images to label, 25 to validate on."""
+
+    def num_forward(stage: TrainStage | LabelStage) -> int:
+        return 1000 if isinstance(stage, LabelStage) else 25
+
+    return cast(
+        "Task",
+        SimpleNamespace(
+            name="classification", metric="error", classes=("x", "y"), num_forward=num_forward
+        ),
+    )
+
+
+def summary_of(
+    facts: RunFacts = FACTS,
+    table: FinalTable | None = TABLE,
+    stages: tuple[Stage, ...] | None = None,
+    events: tuple[dict[str, Any], ...] = (),
+) -> Summary:
+    stages = stages_of() if stages is None else stages
+    return summarize(facts, make_task(), stages, table, events, CPU, seconds=12.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "baseline", "names"),
+    [
+        ({}, "equal", {"a": "round2/a", "b": "round2/b", "supervised": "baseline/a"}),
+        (
+            {"baseline": "pair"},
+            "pair",
+            {
+                "a": "round2/a",
+                "b": "round2/b",
+                "supervised": "baseline/a",
+                "supervised_b": "baseline/b",
+            },
+        ),
+        (
+            {"baseline": "round0"},
+            "round0",
+            {
+                "a": "round2/a",
+                "b": "round2/b",
+                "supervised": "round0/a",
+                "supervised_b": "round0/b",
+            },
+        ),
+        ({"baseline": "none"}, "none", {"a": "round2/a", "b": "round2/b"}),
+        (
+            {"schedule": "chain", "oracle": True},
+            "equal",
+            {"a": "round2/a", "supervised": "baseline/a", "oracle": "oracle/a"},
+        ),
+        ({"method": "supervised", "baseline": "round0"}, "round0", {"a": "round0/a"}),
+    ],
+)
+def test_which_models_are_compared(
+    given: dict[str, Any], baseline: str, names: dict[str, str]
+) -> None:
+    found = final_models(stages_of(**given), None, baseline)
+    assert {name: stage.name for name, stage in found.items()} == names
+
+
+def test_a_fold_compares_its_own_models() -> None:
+    found = final_models(stages_of(folds=2), 1, "equal")
+    assert {stage.name for stage in found.values()} == {
+        "fold1/round2/a",
+        "fold1/round2/b",
+        "fold1/baseline/a",
+    }
+
+
+def test_the_generation_before_the_last_of_a_chain() -> None:
+    stage = previous_generation(stages_of(schedule="chain", folds=2))
+    assert stage is not None
+    assert stage.name == "round1/a"
+    assert previous_generation(stages_of()) is None
+    assert previous_generation(stages_of(method="supervised")) is None
+
+
+def test_images_are_counted_by_what_they_were_for() -> None:
+    # 60 steps of 32 for each peer, in three parts; four labelings; seven trainings validated
+    seen = images_seen(stages_of(), make_task())
+    assert seen.trained == 2 * 60 * 32
+    assert seen.baseline == 60 * 32
+    assert seen.oracle == 0
+    assert seen.forward_only == 4 * 1000 + 7 * 25
+
+
+def test_mixups_extra_forward_is_counted_apart() -> None:
+    plain = images_seen(stages_of(), make_task())
+    mixed = images_seen(stages_of(student={"mixup": 0.75}), make_task())
+    assert mixed.trained == plain.trained
+    assert mixed.forward_only - plain.forward_only == 2 * 40 * 32  # two rounds of 20 steps each
+
+
+def label_event(round_: int, teacher: str, accuracy: float | None) -> dict[str, Any]:
+    return {
+        "event": "label",
+        "stage": f"round{round_}/label/{teacher}",
+        "round": round_,
+        "label_fraction": round_ / 2,
+        "selected": 500 * round_,
+        "pseudo_label_accuracy": accuracy,
+    }
+
+
+def test_rounds_are_put_together_from_the_events() -> None:
+    step = {"event": "step", "round": 0, "stage": "round0/a", "peer": "a"}
+    events = [
+        step,
+        {**step, "stage": "round0/b", "peer": "b"},
+        {**step, "event": "evaluate", "value": 9.0},
+        {"event": "finished", "stage": "round0/a", "seconds": 1.0},
+        label_event(1, "b", 0.8),
+        label_event(1, "a", 0.9),
+        {**step, "round": 1, "stage": "round1/a"},
+        {**step, "event": "evaluate", "round": 1, "stage": "round1/a", "value": 8.0},
+        {**step, "event": "evaluate", "stage": "fold0/round0/a", "value": 99.0},
+        {**step, "stage": "baseline/a"},
+    ]
+    first, second = round_records(events)
+    assert (first.round, first.label_fraction, first.selected) == (0, None, 0)
+    assert first.pseudo_label_accuracy is None
+    assert first.peers == {"a": 9.0, "b": None}
+    assert (second.round, second.label_fraction, second.selected) == (1, 0.5, 500)
+    assert second.pseudo_label_accuracy == pytest.approx(0.85)
+    assert second.peers == {"a": 8.0}
+
+
+def test_unknown_accuracies_stay_unknown() -> None:
+    (record,) = round_records([label_event(1, "a", None), label_event(1, "b", None)])
+    assert record.pseudo_label_accuracy is None
+
+
+def test_the_summary_of_a_pair() -> None:
+    found = summary_of(stages=stages_of(oracle=True))
+    assert (found.supervised, found.ensemble, found.oracle) == (7.0, 4.5, 3.0)
+    assert found.peers == {"a": 5.0, "b": 6.0}
+    assert found.headline == "ensemble"
+    assert found.verdict == "helped"
+    assert found.interval == BETTER
+    assert found.gap_closed == pytest.approx(0.5)
+    assert (found.labeled, found.unlabeled, found.seed, found.seconds) == (40, 1000, 3, 12.5)
+    assert found.num_held_out == 300
+    assert found.notes == ["a note"]
+    assert set(found.versions) >= {"dmt", "python", "torch"}
+
+
+def test_the_summary_of_a_chain_has_one_model() -> None:
+    table = TABLE._replace(values={"a": 5.0, "supervised": 7.0})
+    facts = replace(FACTS, schedule="chain")
+    found = summary_of(facts, table, stages_of(schedule="chain"))
+    assert found.peers == {"a": 5.0, "b": None}
+    assert found.headline == "a"
+    assert found.ensemble is None
+
+
+def test_a_supervised_run_compares_nothing() -> None:
+    table = FinalTable({"a": 7.0}, None, None, [], 300)
+    facts = replace(FACTS, method="supervised", baseline="none")
+    found = summary_of(facts, table, stages_of(method="supervised"))
+    assert found.supervised == 7.0
+    assert found.verdict == "none"
+    assert found.interval is None
+    assert found.rounds == []
+
+
+def test_without_a_pool_nothing_is_compared() -> None:
+    settings = Settings.model_validate({"steps": 60, "rounds": 2})
+    stages = plan(settings, Sizes(40, 0, 0))
+    table = FinalTable({"a": 7.0, "b": 8.0, "ensemble": 6.5}, None, None, [], 300)
+    found = summary_of(replace(FACTS, num_unlabeled=0), table, stages)
+    assert (found.verdict, found.interval, found.supervised) == ("none", None, None)
+
+
+@pytest.mark.parametrize("method", ["dmt", "supervised"])
+def test_without_held_out_labels_figures_are_null_and_can_be_written(
+    method: str, tmp_path: Path
+) -> None:
+    found = summary_of(replace(FACTS, method=method), None, stages_of(method=method))
+    write_json(tmp_path / "summary.json", found)
+    assert found.verdict == "none"
+    assert found.num_held_out == 0
+    assert found.supervised is None
+    assert found.peers == {"a": None, "b": None}
+
+
+def test_a_cheaper_baseline_says_so() -> None:
+    stages = stages_of(baseline="round0")
+    cheap = summary_of(replace(FACTS, baseline="round0"), stages=stages)
+    equal = summary_of()
+    assert cheap.images_seen.baseline == 0
+    assert cheap.sentence != equal.sentence
+    assert "baseline=equal" in cheap.sentence
+
+
+def test_images_a_second_is_over_training_time_alone() -> None:
+    events = (
+        {"event": "finished", "stage": "round0/a", "seconds": 2.0},
+        {"event": "finished", "stage": "round1/label/a", "seconds": 100.0},
+        {"event": "finished", "stage": "baseline/a", "seconds": 1.0},
+    )
+    assert summary_of(events=events).images_per_second == pytest.approx(3 * 60 * 32 / 3.0)
