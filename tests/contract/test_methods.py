@@ -124,9 +124,7 @@ def test_oracle_closes_the_gap_or_says_nothing(fit: Fit) -> None:
     [("equal", True, 96, False), ("pair", True, 192, True), ("round0", True, 0, True),
      ("none", False, 0, False)],
 )  # fmt: skip
-def test_baseline(
-    baseline: str, has_value: bool, num_seen: int, has_pair: bool, fit: Fit
-) -> None:
+def test_baseline(baseline: str, has_value: bool, num_seen: int, has_pair: bool, fit: Fit) -> None:
     summary = fit(baseline=baseline).summary
     assert (summary.supervised is not None) == has_value
     assert (summary.supervised_ensemble is not None) == has_pair

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -201,21 +200,3 @@ def test_names_with_control_characters_do_not_reach_the_terminal(tmp_photos, dmt
     outcome = dmt("check", photos)
     assert "\x1b" not in outcome.out
     assert "\\x1b[31m\\nb.png" in outcome.out
-
-
-@pytest.mark.slow
-def test_zero_options_choose_print_and_store(tmp_photos, tmp_path: Path, start) -> None:
-    photos = tmp_photos(labeled=10, unlabeled=30, test=10, size=48)
-    began = time.perf_counter()
-    process = start(["train", photos, "budget=20s", "out=run"], tmp_path)
-    out, err = process.communicate(timeout=300)
-    print(f"budget=20s took {time.perf_counter() - began:.1f} s with start-up\n{err}")
-    assert process.returncode == 0, err
-    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert config["model"] != "auto"
-    assert config["steps"] > 0
-    assert 8 <= config["data"]["image_size"] <= 48
-    said = err.index(f"{config['steps']} steps of {config['batch_size']} images")
-    assert said < err.index("round0/a done")
-    assert config["model"] in err[:said]
-    assert "report: run/report.html" in out

@@ -38,9 +38,7 @@ def test_ways_of_reading_change_nothing(tmp_photos, tmp_path: Path) -> None:
     ways = [("memory", {}), ("one", {"workers": 1})] + [
         (f"streamed{n}", {"workers": n, "data.memory_limit": 0}) for n in (0, 1, 3)
     ]
-    found = [
-        weights(train(photos, out=tmp_path / name, **(settings | way))) for name, way in ways
-    ]
+    found = [weights(train(photos, out=tmp_path / name, **(settings | way))) for name, way in ways]
     for other in found[1:]:
         assert other == found[0]
     other = weights(train(photos, out=tmp_path / "seed", seed=1, **settings))
@@ -85,7 +83,9 @@ def test_training_cannot_read_hidden_labels(tmp_path: Path, monkeypatch) -> None
         assert path.read_bytes() == (other.path / labels / path.name).read_bytes()
     # But what is reported did change, so the labels were indeed false.
     assert other.summary.peers["a"] != run.summary.peers["a"]
-    assert other.summary.rounds[1].pseudo_label_accuracy != run.summary.rounds[1].pseudo_label_accuracy
+    assert (
+        other.summary.rounds[1].pseudo_label_accuracy != run.summary.rounds[1].pseudo_label_accuracy
+    )
 
 
 def test_the_oracle_alone_reads_hidden_labels(tmp_path: Path, monkeypatch) -> None:

@@ -110,10 +110,9 @@ def _one_run(settings: Settings, sizes: Sizes, fold: int | None) -> Iterator[Sta
             yield _labeling(settings, round_, student, peers, fold)
         for student in peers:
             yield _student(settings, round_, student, peers, steps[round_], fold)
-    if len(steps) > 1:
-        if settings.baseline in {"equal", "pair"}:
-            for peer in ("a", "b") if settings.baseline == "pair" else ("a",):
-                yield _on_labels(settings, "baseline", peer, sum(steps), fold)
+    if len(steps) > 1 and settings.baseline in {"equal", "pair"}:
+        for peer in ("a", "b") if settings.baseline == "pair" else ("a",):
+            yield _on_labels(settings, "baseline", peer, sum(steps), fold)
     if settings.oracle and sizes.num_hidden and fold is None:
         yield _on_labels(settings, "oracle", "a", sum(steps), fold)
 

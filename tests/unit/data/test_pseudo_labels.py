@@ -62,7 +62,15 @@ def test_the_confidence_is_the_teachers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("num", "fraction", "kept"),
-    [(10, 0.1, 1), (10, 1.0, 10), (10, 0.0, 0), (1, 1.0, 1), (1, 0.2, 0), (333, 0.2, 67)],
+    [
+        (10, 0.1, 1),
+        (10, 1.0, 10),
+        (10, 0.0, 0),
+        (1, 1.0, 1),
+        (1, 0.2, 1),
+        (2, 0.2, 1),
+        (333, 0.2, 67),
+    ],
 )
 @pytest.mark.parametrize("num_codes", [1, 5, NUM_CODES])
 def test_exactly_the_share_is_kept(
@@ -140,7 +148,7 @@ def test_a_shortened_column_is_refused(tmp_path: Path, size: int) -> None:
 def test_columns_of_different_lengths_are_refused(tmp_path: Path) -> None:
     write(tmp_path, torch.zeros(50, dtype=torch.int64), torch.zeros(50))
     np.save(tmp_path / "label.npy", np.zeros(49, np.uint8))
-    with pytest.raises(RunError, match="cannot be read"):
+    with pytest.raises(RunError, match="differ in length"):
         ImageLabels(tmp_path)
 
 

@@ -120,8 +120,10 @@ def test_a_method_is_its_peers_and_its_rule(method: str, rule: str, num_peers: i
 
 @pytest.mark.parametrize("sizes", [SIZES, Sizes(40, 0, 0)])
 def test_supervised_is_round_0_alone(sizes: Sizes) -> None:
-    stages = stages_of(sizes, method="supervised", oracle=True)
+    stages = stages_of(sizes, method="supervised")
     assert list(stages) == ["round0/a"]
+    with_oracle = stages_of(sizes, method="supervised", oracle=True)
+    assert list(with_oracle) == ["round0/a", *(["oracle/a"] if sizes.num_hidden else [])]
     assert trained(stages, "round0/a").fit.num_steps == 120
 
 
