@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dmt import sizing as dmt_sizing
+from dmt.engine.budget import Rates
+
 
 def _check(run: Path, err: str, largest: int) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -22,8 +25,9 @@ def _check(run: Path, err: str, largest: int) -> None:
     assert f"{config['model']} at {size}×{size}" in err[:said]
 
 
-def test_choices_are_said_and_written(tmp_photos, tmp_path: Path, dmt) -> None:
-    """Rounds and batches made few, so that the smallest run fits into seconds."""
+def test_choices_are_said_and_written(tmp_photos, tmp_path: Path, dmt, monkeypatch) -> None:
+    """On a machine of a given pace, so that nothing hangs on that of the one that tests."""
+    monkeypatch.setattr(dmt_sizing, "measure", lambda *_: Rates(300.0, 250.0, 2000.0))
     photos = tmp_photos(labeled=4, unlabeled=6, test=3, size=16)
     words = [photos, "budget=6s", "rounds=1", "batch_size=8", "device=cpu"]
     outcome = dmt("train", *words, f"out={tmp_path / 'run'}")

@@ -1,7 +1,7 @@
 """DMT against supervised and self-training over seeds: the tables of the README.
 
-    python benchmarks/seeds.py digits --seeds 20 --out results/digits.jsonl
-    python benchmarks/seeds.py PATH/cifar10-jpeg --seeds 3 --out results/cifar10-mini.jsonl \
+    python benchmarks/accuracy/seeds.py digits --seeds 20 --out results/digits.jsonl
+    python benchmarks/accuracy/seeds.py PATH/cifar10-jpeg --seeds 3 --out results/cifar10-mini.jsonl \
         recipe=cifar10-mini
 
 Every seed draws labeled subset and initial weights anew. One run gives DMT (peer a and the pair),
