@@ -309,8 +309,6 @@ def _options(words: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any
     """The key=value words of a command that takes few keys."""
     import difflib
 
-    import yaml
-
     values = dict(defaults)
     for word in words:
         key, separator, text = word.partition("=")
@@ -319,15 +317,13 @@ def _options(words: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any
             hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(defaults)}"
             what = f"unknown setting {key!r}" if separator else f"{word!r} is no setting"
             raise SettingError(f"{what}; {hint}")
-        value = yaml.safe_load(text)
-        if isinstance(defaults[key], bool) != isinstance(value, bool):
-            raise SettingError(f"{word} does not work; {key} takes a {_kind(defaults[key])}")
-        values[key] = value if isinstance(value, bool) else text
+        if isinstance(defaults[key], bool):
+            if text not in {"true", "false"}:
+                raise SettingError(f"{word} does not work; {key} takes true or false")
+            values[key] = text == "true"
+        else:
+            values[key] = text
     return values
-
-
-def _kind(default: Any) -> str:
-    return "true or a false" if isinstance(default, bool) else "text"
 
 
 def _print(text: str) -> None:
@@ -360,8 +356,9 @@ def run_command(words: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("dmt: stopped by Ctrl-C", err=True)
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; nothing is wrong.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has gone, as `head` does; nothing is wrong. (That is the one
+        # case in which typer exits by itself here.)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

@@ -210,8 +210,11 @@ def resolve(
     layers |= given | {"recipe": recipe}
     if dataset is not None:
         layers["dataset"] = dataset
-    known = set(_leaves(Settings)) | set(_leaves(Settings, groups=True))
+    groups = set(_leaves(Settings, groups=True))
+    known = set(_leaves(Settings)) | groups
     for key in layers:
+        if key in groups:
+            raise SettingError(f"{key!r} is a group of settings; write {key}.NAME=value")
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else "; `dmt train --help` lists the keys"

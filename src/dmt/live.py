@@ -135,7 +135,9 @@ class LiveView(PlainView):
         self._drawn = now
         self._bar.update(self._task, completed=done, left=self._left(done).removeprefix(", "))
         table = Table.grid(expand=True)
-        table.add_row(escape(_where(stage, step, num_steps) + _figures(self._step)))
+        table.add_row(escape(_where(stage, step, num_steps)))
+        # A row of their own: beside the place they would wrap at 80 columns, and the view jump.
+        table.add_row(escape(_figures(self._step).removeprefix(", ")))
         table.add_row(self._bar)
         self._live.update(table)
 

@@ -24,7 +24,7 @@ TINY: dict[str, Any] = {
 
 
 def test_public_names(digits_run: Path) -> None:
-    assert all(hasattr(dmt, name) for name in ("train", "load", "resume", "evaluate", "core"))
+    assert all(hasattr(dmt, name) for name in ("train", "load", "Run", "Model"))
     model = dmt.load(digits_run)
     assert model.classes == tuple("0123456789")
 
