@@ -38,6 +38,11 @@ class Training(_Group):
     )
     lr: float = Field(0.05, gt=0, description="learning rate at the start of a stage")
     lr_schedule: Literal["cosine", "poly", "constant"] = "cosine"
+    lr_span: Literal["stage", "run"] = Field(
+        "stage",
+        description="whether the schedule restarts with every round, or peers follow one over "
+        "round 0 and all rounds (student.lr_span; needs student.start=continue)",
+    )
     warmup: int = Field(0, ge=0, description="steps over which the learning rate rises to lr")
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)

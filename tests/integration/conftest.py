@@ -17,7 +17,8 @@ import torch
 
 from dmt.cli import run_command
 
-TINY = ("steps=9", "rounds=2", "model=wrn_10_1", "batch_size=16", "device=cpu")
+TINY = ("steps=9", "rounds=2", "model=wrn_10_1", "batch_size=16", "device=cpu",
+        "selection.fractions=[0.5,1]")  # fmt: skip
 
 
 class Outcome(NamedTuple):

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-
 import dmt.session
 from dmt.api import Run, train
 from dmt.data.hidden import HiddenLabels, reveal

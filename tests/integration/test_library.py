@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -113,7 +113,7 @@ def test_training_leaves_torchs_generator_alone_between_runs(tmp_path: Path) -> 
 class Counting(nn.Module):
     """Counts the images that pass through any of its copies, by whether a gradient is kept."""
 
-    seen: Counter[tuple[bool, bool]] = Counter()
+    seen: ClassVar[Counter[tuple[bool, bool]]] = Counter()
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ class FitSpec:
     num_labeled: int  # of the batch; the rest carry pseudo labels
     lr: float
     lr_schedule: Literal["cosine", "poly", "constant"] = "cosine"
+    lr_span: tuple[int, int] | None = None  # steps before this stage and in all; None: its own
     warmup: int = 0  # steps
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.9
@@ -46,9 +47,11 @@ class FitSpec:
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step: linear warm-up, then cosine to 0, poly 0.9 or constant."""
+        before, total = self.lr_span or (0, self.num_steps)
+        step += before
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.num_steps - self.warmup)
+        done = (step - self.warmup) / max(1, total - self.warmup)
         if self.lr_schedule == "cosine":
             return self.lr * 0.5 * (1 + math.cos(math.pi * done))
         if self.lr_schedule == "poly":

@@ -104,12 +104,14 @@ def _one_run(settings: Settings, sizes: Sizes, fold: int | None) -> Iterator[Sta
     steps = num_peer_steps(settings, sizes)
     peers = peer_names(settings)
     for peer in peers:
-        yield _on_labels(settings, "round", peer, steps[0], fold, is_pair=len(peers) == 2)
+        first = _on_labels(settings, "round", peer, steps[0], fold, is_pair=len(peers) == 2)
+        yield replace(first, fit=replace(first.fit, lr_span=_lr_span(settings, steps, 0)))
     for round_ in range(1, len(steps)):
         for student in peers:
             yield _labeling(settings, round_, student, peers, fold)
         for student in peers:
-            yield _student(settings, round_, student, peers, steps[round_], fold)
+            stage = _student(settings, round_, student, peers, steps[round_], fold)
+            yield replace(stage, fit=replace(stage.fit, lr_span=_lr_span(settings, steps, round_)))
     if len(steps) > 1 and settings.baseline in {"equal", "pair"}:
         for peer in ("a", "b") if settings.baseline == "pair" else ("a",):
             yield _on_labels(settings, "baseline", peer, sum(steps), fold)
@@ -170,9 +172,8 @@ def _student(
     fold: int | None,
 ) -> TrainStage:  # fmt: skip
     labels = _label_name(round_, _teacher(peer, peers), fold)
-    # A chain's generations are made different by their initialisation alone.
-    is_fresh = settings.student.start == "fresh" or settings.schedule == "chain"
-    start = None if is_fresh else stage_name("round", round_ - 1, peer, fold)
+    is_continuing = _is_continuing(settings)
+    start = stage_name("round", round_ - 1, peer, fold) if is_continuing else None
     model, weights = _network(settings, peer)
     return TrainStage(
         name=stage_name("round", round_, peer, fold),
@@ -193,6 +194,17 @@ def _student(
             settings.weighting.ramp,
         ),
     )
+
+
+def _lr_span(settings: Settings, steps: list[int], round_: int) -> tuple[int, int] | None:
+    """Where a round stands in a schedule over the whole run, if there is to be one."""
+    is_over_all = settings.student.lr_span == "run" and _is_continuing(settings)
+    return (sum(steps[:round_]), sum(steps)) if is_over_all else None
+
+
+def _is_continuing(settings: Settings) -> bool:
+    # A chain's generations are made different by their initialisation alone.
+    return settings.student.start == "continue" and settings.schedule == "pair"
 
 
 def _label_name(round_: int, teacher: str, fold: int | None) -> str:
