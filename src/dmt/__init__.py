@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dmt.api import Model, Run, load, train
+    from dmt.api import Model, Run, evaluate, load, resume, train
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Run", "__version__", "load", "train"]
+__all__ = ["Model", "Run", "__version__", "evaluate", "load", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"Model", "Run", "load", "train"}:
+    if name in __all__:
         from dmt import api
 
         return getattr(api, name)

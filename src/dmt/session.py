@@ -212,6 +212,14 @@ class Session:
     def _try_networks(self, sizes: Sizes) -> None:
         """Build each kind of network once, so that a wrong name leaves no run behind."""
         stages = plan(self._settings, sizes)
+        num_ranks = self._runtime.world_size
+        for each in stages:
+            if isinstance(each, TrainStage) and each.fit.num_blocks % num_ranks:
+                raise SettingError(
+                    f"batch_size={each.fit.batch_size} with {each.fit.num_labeled} labeled images "
+                    f"cannot be spread over {num_ranks} ranks; make both numbers multiples of it "
+                    "(student.labeled_share)"
+                )
         assert self._settings.data.image_size is not None
         for model, weights in dict.fromkeys(
             (each.model, each.weights) for each in stages if isinstance(each, TrainStage)
@@ -259,16 +267,19 @@ def _left_out(bad: Sequence[str]) -> str:
 
 def _augmentation(settings: Settings) -> Augmentation:
     data = settings.data
-    return Augmentation(
-        flip=data.flip,
-        shift=data.shift,
-        scale=data.scale,
-        rotate=data.rotate,
-        fill=data.fill,
-        randaugment=data.randaugment,
-        magnitude=data.magnitude,
-        cutout=data.cutout,
-    )
+    try:
+        return Augmentation(
+            flip=data.flip,
+            shift=data.shift,
+            scale=data.scale,
+            rotate=data.rotate,
+            fill=data.fill,
+            randaugment=data.randaugment,
+            magnitude=data.magnitude,
+            cutout=data.cutout,
+        )
+    except SettingError as error:
+        raise SettingError(f"data.{error}") from error
 
 
 def sizes_of(split: Split) -> Sizes:

@@ -12,7 +12,7 @@ from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.pool import Pool
 from dmt.data.sizes import typical_side
-from dmt.engine.budget import Rates, measure, steps_within
+from dmt.engine.budget import Rates, Workload, measure
 from dmt.engine.plan import Sizes, first_share, peer_names, plan
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
@@ -54,31 +54,55 @@ def choose(
     if len(candidates) == 1:
         return _filled(settings, candidates[0])
     if settings.budget is None or settings.steps is not None:
-        chosen = candidates[-1]
+        chosen = candidates[0]
         if settings.model != "auto":
-            chosen = next(c for c in candidates if _is_available(c, settings, len(catalog.classes)))
+            num_classes = len(catalog.classes)
+            chosen = next(c for c in candidates[::-1] if _is_available(c, settings, num_classes))
         say(f"model {chosen.model} at {chosen.image_size}×{chosen.image_size} pixels")
         return _filled(settings, chosen)
-    began = time.perf_counter()
+    groups = [[c for c in candidates if c.weights == kind] for kind in ("pretrained", "none")]
+    for group in groups:
+        best = _largest_in_time(group, settings, catalog, sizes, runtime, say)
+        if best is not None:
+            return _filled(settings, best)
+    if not groups[1]:
+        raise EnvironmentFault(
+            f"budget={settings.budget:.0f}s is too short for pre-trained {settings.model}, or its "
+            "weights cannot be had; give more time or weights=none"
+        )
+    return _filled(settings, groups[1][0])
+
+
+def _largest_in_time(
+    candidates: list[Candidate],
+    settings: Settings,
+    catalog: Catalog,
+    sizes: Sizes,
+    runtime: Runtime,
+    say: Say,
+) -> Candidate | None:
+    """The last of `candidates`, from the cheapest on, that sees enough images in the budget."""
+    assert settings.budget is not None
+    began, best = time.perf_counter(), None
     wanted = min(max(_PASSES * (sizes.num_labeled + sizes.num_pool), _FEWEST), _MOST)
-    seconds = min(_MEASURE_LIMIT, settings.budget * _MEASURE_SHARE)
     for candidate in candidates:
+        trial = _filled(settings, candidate)
         try:
-            trial = _filled(settings, candidate)
-            rates = _measure(trial, len(catalog.classes), sizes, runtime, seconds)
+            rates = _measure(trial, len(catalog.classes), sizes, runtime)
         except EnvironmentFault:
-            if candidate is candidates[-1] or settings.weights == "pretrained":
+            if settings.weights == "pretrained":
                 raise
-            continue  # timm is absent, or the weights cannot be had
-        left = settings.budget - (time.perf_counter() - began)
-        num_images = _steps(trial, sizes, rates, left) * settings.batch_size
+            return best  # timm is absent, or the weights cannot be had
+        left = runtime.agree(settings.budget - (time.perf_counter() - began))
+        num_images = _workload(trial, sizes).num_steps(left, rates) * settings.batch_size
         say(
             f"{candidate.model} at {candidate.image_size}×{candidate.image_size}: "
-            f"{rates.weighted:.0f} images/s, {max(0, num_images):,} images a model in time"
+            f"{rates.weighted:.0f} images/s, {num_images:,} images a model in time"
         )
-        if num_images >= wanted or candidate is candidates[-1]:
-            return trial
-    raise AssertionError("the last candidate is always taken")
+        if num_images < wanted:
+            return best
+        best = candidate
+    return best
 
 
 def fill_steps(
@@ -103,21 +127,20 @@ def fill_steps(
         return settings
     budget = settings.budget if settings.budget is not None else 1800.0
     began = time.perf_counter()
-    seconds = min(_MEASURE_LIMIT, budget * _MEASURE_SHARE)
-    rates = _measure(settings, num_classes, sizes, runtime, seconds)
-    reading = _reading_rate(pool, settings.batch_size)
+    rates = _measure(settings, num_classes, sizes, runtime)
+    reading = runtime.agree(_reading_rate(pool, settings.batch_size))
     rates = Rates(*(min(rate, reading) for rate in rates))
-    left = (budget - spent - (time.perf_counter() - began)) * _RESERVE
-    num_rounds = settings.rounds if sizes.num_pool and settings.method != "supervised" else 0
-    steps = _steps(settings, sizes, rates, left)
-    fewest = _FEWEST_STEPS * (num_rounds + 1)
+    spent = runtime.agree(spent + time.perf_counter() - began)
+    workload = _workload(settings, sizes)
+    steps = workload.num_steps((budget - spent) * _RESERVE, rates)
+    fewest = _FEWEST_STEPS * (workload.num_rounds + 1)
     if steps < fewest:
-        needed = budget * fewest / max(steps, 1) if steps > 0 else 4 * budget
+        needed = 1.1 * (spent + workload.seconds(fewest, rates) / _RESERVE)
         raise SettingError(
             f"budget={budget:.0f}s is too short for this data here; give about {needed:.0f}s, "
             "or a smaller model= or data.image_size="
         )
-    steps -= steps % (num_rounds + 1)
+    steps -= steps % (workload.num_rounds + 1)
     say(
         f"{steps} steps of {settings.batch_size} images for each model "
         f"({rates.weighted:.0f} images/s) to fit {budget / 60:.3g} min"
@@ -126,33 +149,29 @@ def fill_steps(
 
 
 def _candidates(settings: Settings, side: int) -> Iterator[Candidate]:
-    """From the most to the least costly."""
+    """From the least to the most costly, those with pre-trained weights last."""
     size, weights = settings.data.image_size, settings.weights
     if settings.model != "auto":
-        sizes = [size] if size else [each for each in (224, 160, 128, 96, 64, 32) if each <= side]
-        for each in sizes or [max(8, side)]:
-            yield from _with_weights(settings.model, each, weights)
+        sizes = [size] if size else [each for each in (32, 64, 96, 128, 160, 224) if each <= side]
+        for kind in ("none", "pretrained"):
+            if weights in {kind, "auto"}:
+                for each in sizes or [max(8, side)]:
+                    yield Candidate(settings.model, each, kind)
         return
     small = size or max(8, min(side, 64))
-    if small > 48:
-        for model, wanted in (("resnet18", 160), ("resnet18", 128), ("mobilenetv3_small_100", 128)):
-            each = size or min(wanted, side)
-            for candidate in _with_weights(model, each, weights):
-                if candidate.weights == "pretrained":  # untrained, they lose to the small ones
-                    yield candidate
-        for model, wanted in (("wrn_16_2", 64), ("wrn_16_1", 64), ("wrn_16_1", 48)):
-            yield Candidate(model, size or min(wanted, side), "none")
-        yield Candidate("wrn_10_1", size or min(32, side), "none")
+    if small <= 48:
+        for model in ("wrn_10_1", "wrn_16_1", "wrn_16_2", "wrn_28_2"):
+            yield Candidate(model, small, "none")
         return
-    for model in ("wrn_28_2", "wrn_16_2", "wrn_16_1", "wrn_10_1"):
-        yield Candidate(model, small, "none")
-
-
-def _with_weights(model: str, size: int, weights: str) -> Iterator[Candidate]:
-    if weights != "none":
-        yield Candidate(model, size, "pretrained")
-    if weights != "pretrained":
-        yield Candidate(model, size, "none")
+    for model, wanted in (
+        ("wrn_10_1", 32), ("wrn_16_1", 48), ("wrn_16_1", 64), ("wrn_16_2", 64)
+    ):  # fmt: skip
+        yield Candidate(model, size or min(wanted, side), "none")
+    if weights != "none":  # without pre-training these lose to the small ones
+        for model, wanted in (
+            ("mobilenetv3_small_100", 128), ("resnet18", 128), ("resnet18", 160)
+        ):  # fmt: skip
+            yield Candidate(model, size or min(wanted, side), "pretrained")
 
 
 def _is_available(candidate: Candidate, settings: Settings, num_classes: int) -> bool:
@@ -195,11 +214,10 @@ def _has_epochs(settings: Settings, sizes: Sizes) -> bool:
     )
 
 
-def _measure(
-    settings: Settings, num_classes: int, sizes: Sizes, runtime: Runtime, seconds: float
-) -> Rates:
+def _measure(settings: Settings, num_classes: int, sizes: Sizes, runtime: Runtime) -> Rates:
     """The rates of round 0's step, of a student's step, and of labeling."""
     assert settings.data.image_size is not None
+    seconds = min(_MEASURE_LIMIT, (settings.budget or 1800.0) * _MEASURE_SHARE)
     # A plan of one step a stage, to measure just the steps that the run will take.
     stages = plan(settings.model_copy(update={"steps": 1, "folds": 0}), sizes)
     trained = [stage for stage in stages if isinstance(stage, TrainStage)]
@@ -222,8 +240,7 @@ def _measure(
         seconds,
     )
     # All ranks go by the same figures, or they would take different numbers of steps.
-    mean = runtime.sum(torch.tensor(rates, dtype=torch.float64, device=runtime.device))
-    return Rates(*(mean / runtime.world_size).tolist())
+    return Rates(*(runtime.agree(rate) for rate in rates))
 
 
 def _same(batch: Batch, position: Position) -> Batch:
@@ -239,13 +256,11 @@ def _reading_rate(pool: Pool, batch_size: int) -> float:
     return num / max(time.perf_counter() - began, 1e-9)
 
 
-def _steps(settings: Settings, sizes: Sizes, rates: Rates, seconds: float) -> int:
+def _workload(settings: Settings, sizes: Sizes) -> Workload:
     has_rounds = sizes.num_pool and settings.method != "supervised"
     num_rounds = settings.rounds if has_rounds else 0
     num_baselines = {"equal": 1, "pair": 2}.get(settings.baseline, 0) if has_rounds else 0
-    return steps_within(
-        seconds,
-        rates,
+    return Workload(
         batch_size=settings.batch_size,
         num_rounds=num_rounds,
         first_share=first_share(settings, num_rounds),

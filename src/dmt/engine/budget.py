@@ -1,9 +1,10 @@
-"""How fast this machine trains a model, and how many steps fit into a time."""
+"""How fast this machine trains a model, and how many steps of a run fit into a time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,9 @@ def measure(
 ) -> Rates:
     """Train on noise for about `seconds` by each method, and label some.
 
+    Each rank measures for itself: how many steps it takes is its clock's affair, so nothing in
+    them may wait for the others.
+
     Args:
         net: a network; trained in place, so hand in a spare one.
         image_size: side in pixels.
@@ -43,6 +47,7 @@ def measure(
         runtime: where it computes.
         seconds: for each of the two.
     """
+    runtime = replace(runtime, rank=0, world_size=1, mesh=None)
     size = spec.batch_size
     generator = torch.Generator().manual_seed(0)
     shape = (size, 3, image_size, image_size)
@@ -72,47 +77,43 @@ def measure(
     return Rates(train(plain), train(weighted), _rate(label, size, seconds / 3))
 
 
-def steps_within(
-    seconds: float,
-    rates: Rates,
-    *,
-    batch_size: int,
-    num_rounds: int,
-    first_share: float,
-    num_peers: int,
-    num_plain_runs: int,
-    num_pool: int,
-    num_runs: int,
-) -> int:
-    """Optimizer steps of one peer, all rounds together, such that everything fits into `seconds`.
+class Workload(NamedTuple):
+    """All that a run trains and labels, but for the number of steps."""
 
-    Args:
-        seconds: for training and labeling.
-        rates: measured.
-        batch_size: images a step.
-        num_rounds: R.
-        first_share: of the steps, for round 0.
-        num_peers: trained in each round.
-        num_plain_runs: baselines and oracles, each as long as a peer.
-        num_pool: images to label, once a round and peer.
-        num_runs: 1, and one more for each fold.
+    batch_size: int
+    num_rounds: int
+    first_share: float  # of a peer's steps, for round 0
+    num_peers: int
+    num_plain_runs: int  # baselines and oracles, each as long as a peer
+    num_pool: int  # images to label, once a round and peer
+    num_runs: int  # 1, and one more for each fold
 
-    Returns:
-        A number of steps that may be 0 or negative if even labeling takes longer.
-    """
-    labeling = num_rounds * num_peers * num_pool / rates.forward
-    a_step = batch_size * (
-        num_peers * (first_share / rates.plain + (1 - first_share) / rates.weighted)
-        + num_plain_runs / rates.plain
-    )
-    return int((seconds / num_runs - labeling) / a_step)
+    def seconds(self, num_steps: int, rates: Rates) -> float:
+        """Time for everything, if one peer takes `num_steps` in all rounds together."""
+        return self.num_runs * (self._labeling(rates) + num_steps * self._a_step(rates))
+
+    def num_steps(self, seconds: float, rates: Rates) -> int:
+        """The steps of one peer that fit into a time; 0 if even labeling takes longer."""
+        left = seconds / self.num_runs - self._labeling(rates)
+        return max(0, int(left / self._a_step(rates)))
+
+    def _labeling(self, rates: Rates) -> float:
+        return self.num_rounds * self.num_peers * self.num_pool / rates.forward
+
+    def _a_step(self, rates: Rates) -> float:
+        of_a_peer = self.first_share / rates.plain + (1 - self.first_share) / rates.weighted
+        return self.batch_size * (self.num_peers * of_a_peer + self.num_plain_runs / rates.plain)
 
 
 def _rate(work: Callable[[int], None], size: int, seconds: float) -> float:
-    """Images a second, after one round of warming up."""
+    """Images a second: of the first batch alone if that takes longer, else after warming up."""
+    began = time.perf_counter()
     work(1)
+    first = time.perf_counter() - began
+    if first > seconds:
+        return size / first
     num, began = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - began) < seconds or num < 2:
+    while (elapsed := time.perf_counter() - began) < seconds:
         work(1)
         num += 1
     return num * size / max(elapsed, 1e-9)

@@ -14,7 +14,6 @@ from dmt.engine.task import FinalTable, Task
 from dmt.metrics.verdict import gap_closed, judge
 from dmt.records import ImagesSeen, RoundRecord, Summary
 
-# The plain view's forward passes of the final table are few and counted with the evaluation.
 _LIBRARIES = ("numpy", "torch")
 
 
@@ -83,6 +82,7 @@ def summarize(
         seconds: of work, over all sessions.
     """
     values = dict(table.values) if table else {}
+    num_networks = sum("ensemble" not in name for name in values)
     peers = list(dict.fromkeys(s.peer for s in stages if _is_round(s)))
     if facts.method == "supervised" and "a" in values:
         values["supervised"] = values["a"]
@@ -96,7 +96,9 @@ def summarize(
         num_unlabeled=facts.num_unlabeled if facts.method != "supervised" else 0,
         baseline_share=_baseline_share(stages, facts.baseline),
     )
-    seen = images_seen(stages, task)
+    if facts.method == "supervised":
+        verdict = verdict._replace(sentence=_not_used(values.get("a"), facts.num_unlabeled))
+    seen = images_seen(stages, task, num_networks * (table.num_images if table else 0))
     lines = list(events)
     training = sum(
         float(line["seconds"])
@@ -148,8 +150,9 @@ def summarize(
     )
 
 
-def images_seen(stages: Sequence[Stage], task: Task) -> ImagesSeen:
-    """Forward-and-backward samples by role, and forwards without a gradient."""
+def images_seen(stages: Sequence[Stage], task: Task, num_judged: int) -> ImagesSeen:
+    """Forward-and-backward samples by role, and forwards without a gradient; `num_judged` of
+    those for the last table."""
     by_role = {"round": 0, "baseline": 0, "oracle": 0}
     num_forward = 0
     for stage in stages:
@@ -160,7 +163,7 @@ def images_seen(stages: Sequence[Stage], task: Task) -> ImagesSeen:
             num_forward += task.num_forward(stage)
     return ImagesSeen(
         trained=by_role["round"],
-        forward_only=num_forward,
+        forward_only=num_forward + num_judged,
         baseline=by_role["baseline"],
         oracle=by_role["oracle"],
     )
@@ -189,6 +192,14 @@ def round_records(events: Iterable[Mapping[str, Any]]) -> list[RoundRecord]:
         )
         for number, each in sorted(rounds.items())
     ]
+
+
+def _not_used(value: float | None, num_unlabeled: int) -> str:
+    figure = "" if value is None else f": its error is {value:.1f} %"
+    return (
+        f"method=supervised does not use the {num_unlabeled} unlabeled images{figure}; "
+        "method=dmt does."
+    )
 
 
 def _is_round(stage: Stage) -> bool:

@@ -110,6 +110,7 @@ class Runner:
                 assert isinstance(stage, LabelStage)
                 self._label(stage)
             self._folder.finish(stage.name)
+            self._runtime.barrier()  # no rank looks for a checkpoint while one removes it
             self._stop.check(f"`dmt resume {self._folder.path}` goes on after {stage.name}")
 
     def network(self, stage: TrainStage, *, is_trained: bool = True) -> Network:

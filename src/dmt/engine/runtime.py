@@ -58,6 +58,11 @@ class Runtime:
             dist.all_reduce(value)
         return value
 
+    def agree(self, value: float) -> float:
+        """The ranks' mean of a figure that each measured for itself, the same on every rank."""
+        total = self.sum(torch.tensor([value], device=self.device))
+        return float(total) / self.world_size
+
     def sum_gradients(self, module: torch.nn.Module) -> None:
         """Replace every gradient by its sum over ranks, in one message.
 

@@ -24,7 +24,6 @@ from dmt.engine.runtime import Runtime
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
 from dmt.engine.task import FinalTable, Labeling
-from dmt.errors import SettingError
 from dmt.metrics.confusion import error_rate
 from dmt.metrics.hidden_scores import class_pseudo_label_accuracy, pseudo_label_accuracy, score
 from dmt.metrics.verdict import compare_predictions
@@ -70,11 +69,7 @@ class Classification:
         """See `Task.batches`."""
         spec = stage.fit
         blocks = spec.num_blocks
-        if blocks % self._runtime.world_size:
-            raise SettingError(
-                f"batch_size={spec.batch_size} with {spec.num_labeled} labeled images cannot be "
-                f"spread over {self._runtime.world_size} ranks; make both multiples of it"
-            )
+        assert blocks % self._runtime.world_size == 0, "whole blocks for every rank"
         given, given_label = self._given(stage)
         kept, kept_label, confidence = self._kept(stage, labels)
         per_rank = spec.batch_size // self._runtime.world_size
