@@ -1,8 +1,8 @@
 """DMT against supervised and self-training over seeds: the tables of the README.
 
     python benchmarks/accuracy/seeds.py digits --seeds 20 --out results/digits.jsonl
-    python benchmarks/accuracy/seeds.py PATH/cifar10-jpeg --seeds 3 --out results/cifar10-mini.jsonl \
-        recipe=cifar10-mini
+    python benchmarks/accuracy/seeds.py PATH/cifar10-jpeg --seeds 3 \
+        --out results/cifar10-mini.jsonl recipe=cifar10-mini
 
 Every seed draws labeled subset and initial weights anew. One run gives DMT (peer a and the pair),
 the supervised model of equal images and the oracle (all labels, as many images); a second one
