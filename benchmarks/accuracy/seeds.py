@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("settings", nargs="*", help="key=value for every run")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     if given.out.exists():

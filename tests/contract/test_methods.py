@@ -82,7 +82,6 @@ def test_method(method: str, num_models: int, fit: Fit) -> None:
         assert [each.round for each in summary.rounds] == [0, 1, 2]
 
 
-@pytest.mark.xfail(strict=True, reason="the sentence takes an unused pool for an absent one")
 def test_supervised_does_not_deny_the_unlabeled_images(fit: Fit) -> None:
     summary = fit(method="supervised", steps=2).summary
     assert summary.unlabeled == 1400
