@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 
-from dmt.config import Settings, resolve
+from dmt.config import Peers, Settings, resolve
 from dmt.data.catalog import Catalog, Part, open_catalog
+from dmt.data.fingerprint import content_hashes
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
 from dmt.engine.outcome import final_models, previous_generation
-from dmt.engine.plan import Sizes, plan
+from dmt.engine.plan import Sizes, peer_names, plan
 from dmt.engine.runner import Listener
-from dmt.engine.runtime import open_runtime
+from dmt.engine.runtime import Runtime, open_runtime
 from dmt.engine.stage import Stage, TrainStage
 from dmt.errors import DataError, RunError, SettingError
 from dmt.insight.report import write_report
@@ -26,6 +28,7 @@ from dmt.models.weights import restore
 from dmt.records import (
     CONFIG,
     DATA,
+    REPORT,
     SUMMARY,
     Summary,
     read_json,
@@ -33,9 +36,8 @@ from dmt.records import (
 )
 from dmt.session import Session, num_workers
 
-__all__ = ["Model", "Run", "evaluate", "load", "report", "resume", "settings_for", "train"]
+__all__ = ["Model", "Run", "evaluate", "load", "resume", "settings_for", "train"]
 
-_GIGABYTE = 1 << 30
 _DEFAULT_RECIPES = {"digits": "digits", "cifar10-batches": "cifar10-4000"}
 
 
@@ -46,9 +48,9 @@ class Run:
     path: Path
     summary: Summary
 
-    def load(self) -> Model:
-        """The model to predict with."""
-        return load(self.path)
+    def load(self, *, device: str = "auto", trust_code: bool = False) -> Model:
+        """The model to predict with; see `load`."""
+        return load(self.path, device=device, trust_code=trust_code)
 
 
 class Quiet:
@@ -116,6 +118,8 @@ def resume(run: str | Path, *, listener: Listener | None = None, trust_code: boo
     path = Path(run)
     settings = _settings_of(path)
     if (path / SUMMARY).exists():
+        if not (path / REPORT).exists():
+            write_report(path)
         return Run(path, read_summary(path))
     if trust_code:
         settings = settings.model_copy(update={"trust_code": True})
@@ -143,7 +147,7 @@ def load(
     path = Path(run)
     summary = read_summary(path)
     settings = _settings_of(path)
-    runtime = open_runtime(device, settings.precision)
+    runtime = _runtime_for(device, settings.precision)
     folder = RunFolder(path)
     stages = plan(settings, _sizes_of(path))
     models = final_models(stages, None, settings.baseline)
@@ -170,7 +174,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Error, recall by class and confusion of a run's model on labeled images.
 
-    Every labeled image of `data` counts, except that `test/` alone counts where there is one.
+    Every labeled image of `data` counts, except that `test/` alone counts where there is one and
+    that images the run was trained on with their labels are left out, by their content.
 
     Raises:
         DataError: no labels, or classes that the run does not know.
@@ -186,9 +191,14 @@ def evaluate(
     is_counted = catalog.labels >= 0
     if (catalog.parts[is_counted] == Part.TEST).any():
         is_counted &= catalog.parts == Part.TEST
-    rows = is_counted.nonzero()[0]
+    trained_on = {tuple(entry[1:3]) for entry in _files_of(Path(run)) if entry[3] == "labeled"}
+    contents = content_hashes(catalog)
+    is_new = np.array([content not in trained_on for content in contents])
+    num_left_out = int((is_counted & ~is_new).sum())
+    rows = (is_counted & is_new).nonzero()[0]
     if not len(rows):
-        raise DataError(f"{data} has no labeled images to evaluate on")
+        why = ": the run was trained on all of them" if num_left_out else ""
+        raise DataError(f"{data} has no labeled images to evaluate on{why}")
     images: Sequence[Any]
     if catalog.images is not None:
         images = cast("Sequence[Any]", catalog.images[rows])
@@ -206,6 +216,7 @@ def evaluate(
         "run": str(run),
         "dataset": catalog.name,
         "num_images": len(rows),
+        "num_left_out": num_left_out,
         "metric": "error",
         "value": error_rate(counts),
         "classes": [
@@ -216,11 +227,6 @@ def evaluate(
     }
 
 
-def report(run: str | Path) -> Path:
-    """Write `report.html` of a run anew, and return its path."""
-    return write_report(Path(run))
-
-
 def _settings(
     catalog: Catalog, data: str | Path, overrides: Sequence[str] | Mapping[str, Any]
 ) -> Settings:
@@ -228,8 +234,7 @@ def _settings(
     if isinstance(data, str) and re.fullmatch(r"cifar10(:.*)?", data, re.DOTALL):
         recipe = "cifar10-4000"  # whichever files the built-in was found in
     settings = resolve(overrides, dataset=str(data), default_recipe=recipe)
-    if settings.init_from is not None:
-        raise SettingError("init_from is not available yet; leave it out")
+    _check_combinations(settings)
     if settings.weights not in {"none", "auto", "pretrained"}:
         raise SettingError(
             f"weights={settings.weights} does not work; use none, auto or pretrained"
@@ -245,6 +250,68 @@ def _sizes_of(run: Path) -> Sizes:
         return Sizes(**read_json(run / DATA)["sizes"])
     except (KeyError, TypeError) as error:
         raise RunError(f"{run / DATA} was not written by this version of dmt") from error
+
+
+def _files_of(run: Path) -> list[list[Any]]:
+    files: list[list[Any]] = read_json(run / DATA).get("files", [])
+    return files
+
+
+def _runtime_for(device: str, precision: str) -> Runtime:
+    """The precision a run was trained in, where this device has it."""
+    try:
+        return open_runtime(device, precision)
+    except SettingError:
+        return open_runtime(device)
+
+
+def _check_combinations(settings: Settings) -> None:
+    """Refuse settings that would be taken and then mean nothing.
+
+    Raises:
+        SettingError: the first such pair, and what to set instead.
+    """
+    is_single = len(peer_names(settings)) == 1
+    is_continuing = settings.schedule == "pair" and settings.student.start == "continue"
+    is_over_run = settings.student.lr_span == "run"
+    fractions = settings.selection.fractions
+    for is_wrong, sentence in (
+        (
+            is_over_run and not is_continuing,
+            "student.lr_span=run needs schedule=pair and student.start=continue; set "
+            "student.lr_span=stage",
+        ),
+        (
+            is_over_run and settings.baseline == "round0",
+            "baseline=round0 would compare with a model whose learning rate is still high; set "
+            "student.lr_span=stage, or baseline=equal",
+        ),
+        (
+            settings.oracle and bool(settings.folds),
+            "oracle=true is not judged with folds; leave one of them out",
+        ),
+        (
+            fractions is not None and len(fractions) != settings.rounds,
+            f"selection.fractions has {len(fractions or [])} values for rounds={settings.rounds}; "
+            "give one a round, or leave it out",
+        ),
+        (
+            is_single and settings.peers.b != Peers().b,
+            f"peers.b is set, but method={settings.method} schedule={settings.schedule} trains "
+            "one model at a time; leave it out",
+        ),
+        (
+            is_single and settings.peers.labeled_subset == "dms",
+            "peers.labeled_subset=dms makes two peers different; it needs schedule=pair and a "
+            "method of two models",
+        ),
+        (
+            is_single and settings.baseline == "pair",
+            "baseline=pair is for a pair of peers; set baseline=equal",
+        ),
+    ):
+        if is_wrong:
+            raise SettingError(sentence)
 
 
 def _settings_of(run: Path) -> Settings:

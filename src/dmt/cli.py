@@ -162,6 +162,8 @@ def evaluate(
     if as_json:
         return _print_json(found)
     _print(f"{found['metric']} {found['value']:.2f} % on {found['num_images']:,} images")
+    if found["num_left_out"]:
+        _print(f"  {found['num_left_out']:,} images that the run was trained on are left out")
     for each in found["classes"]:
         recall = "  none here" if each["recall"] is None else f"{each['recall']:9.2f} %"
         _print(f"  {recall} of {each['count']:>6,}  {each['name']}")
@@ -183,8 +185,10 @@ def predict(
     """
     from dmt.predicting import predict_paths, write_csv
 
-    paths = [word for word in images if "=" not in word or os.path.exists(word)]
-    words = [word for word in images if word not in paths]
+    paths: list[str] = []
+    words: list[str] = []
+    for word in images:
+        (paths if "=" not in word or os.path.exists(word) else words).append(word)
     options = _options(
         words, {"out": None, "device": "auto", "bad_images": "stop", "trust_code": False}
     )

@@ -21,15 +21,12 @@ from dmt.errors import SettingError
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class Training(_Group):
     """How one network is trained."""
 
-    start: Literal["fresh", "continue"] = Field(
-        "continue", description="begin a round from new weights or from the peer's own"
-    )
     epochs: float | None = Field(
         None,
         gt=0,
@@ -38,11 +35,6 @@ class Training(_Group):
     )
     lr: float = Field(0.05, gt=0, description="learning rate at the start of a stage")
     lr_schedule: Literal["cosine", "poly", "constant"] = "cosine"
-    lr_span: Literal["stage", "run"] = Field(
-        "stage",
-        description="whether the schedule restarts with every round, or peers follow one over "
-        "round 0 and all rounds (student.lr_span; needs student.start=continue)",
-    )
     warmup: int = Field(0, ge=0, description="steps over which the learning rate rises to lr")
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -52,9 +44,6 @@ class Training(_Group):
     )
     mixup: float = Field(0.75, ge=0, description="Beta's parameter; 0 = no mixup")
     keep_max: bool = Field(True, description="λ ← max(λ, 1 − λ)")
-    labeled_share: float = Field(
-        0.125, gt=0, le=1, description="share of labeled images in a batch of the rounds"
-    )
 
 
 class Initial(Training):
@@ -62,6 +51,23 @@ class Initial(Training):
 
     share: float | None = Field(
         None, gt=0, lt=1, description="of `steps`, for round 0; null: as much as a later round"
+    )
+
+
+class Student(Training):
+    """The rounds, on given and pseudo labels."""
+
+    start: Literal["fresh", "continue"] = Field(
+        "continue",
+        description="begin a round from new weights or the peer's own (chain: fresh)",
+    )
+    lr_span: Literal["stage", "run"] = Field(
+        "stage",
+        description="whether the schedule restarts with every round, or peers follow one over "
+        "round 0 and all rounds (student.lr_span; needs student.start=continue)",
+    )
+    labeled_share: float = Field(
+        0.125, gt=0, le=1, description="share of labeled images in a batch of the rounds"
     )
 
 
@@ -123,7 +129,7 @@ class Peers(_Group):
 class Track(_Group):
     """Where figures go besides the run's folder."""
 
-    to: Literal["none"] = "none"
+    to: Literal["none"] = Field("none", description="others are not available yet")
 
 
 def _parse_budget(value: Any) -> Any:
@@ -157,8 +163,10 @@ class Settings(_Group):
     schedule: Literal["pair", "chain"] = "pair"
     model: str = Field("auto", description="wrn_D_W, any timm classifier, package.module:factory")
     peers: Peers = Peers()
-    weights: str = Field("none", description="none, pretrained, or auto (pretrained if cached)")
-    init_from: str | None = Field(None, description="a run whose peers are the initial weights")
+    weights: str = Field(
+        "none", description="none, pretrained, auto (pretrained where it can be had)"
+    )
+    init_from: None = Field(None, description="not available yet")
     baseline: Literal["equal", "pair", "round0", "none"] = Field(
         "equal", description="what is trained on the labels alone, to compare with"
     )
@@ -170,12 +178,12 @@ class Settings(_Group):
         None, ge=0, description="threads that decode; null: as many as cores"
     )
     batch_size: int = Field(128, ge=2)
-    parallel_peers: Literal[False] = False
+    parallel_peers: Literal[False] = Field(False, description="true is not available yet")
     checkpoint_every: float = Field(300.0, gt=0, description="seconds")
     bad_images: Literal["stop", "skip"] = "stop"
     trust_code: bool = Field(False, description="run a factory that only a run's config names")
     initial: Initial = Initial()
-    student: Training = Training()
+    student: Student = Student()
     data: Data = Data()
     selection: Selection = Selection()
     weighting: Weighting = Weighting()
@@ -189,6 +197,7 @@ _DISPLACED = {
     "labels_per_class": ("labels",),
     "steps": ("initial.epochs", "student.epochs"),
     "budget": ("steps", "initial.epochs", "student.epochs"),
+    "rounds": ("selection.fractions",),
 }
 
 

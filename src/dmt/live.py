@@ -21,10 +21,18 @@ _SECONDS_BETWEEN_LINES = 10.0
 def open_view(stream: TextIO | None = None, *, is_quiet: bool = False) -> PlainView:
     """The live view if `stream` (default: stderr) is a terminal, else plain lines."""
     stream = stream or sys.stderr
-    console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+    console = _Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
     if is_quiet:
         return PlainView(console, is_quiet=True)
     return LiveView(console) if console.is_terminal else PlainView(console)
+
+
+class _Console(Console):
+    """Who watched may leave, as `head` does; the run goes on unseen."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more, instead of ending the program."""
+        self.quiet = True
 
 
 class PlainView:

@@ -224,6 +224,6 @@ def read_summary(run: Path) -> Summary:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its top level"
         raise RunError(
-            f"{run / SUMMARY} does not fit this version of dmt ({where}: {first['msg']}); make it "
-            "again with `dmt evaluate`, or read it with the version that wrote it"
+            f"{run / SUMMARY} does not fit this version of dmt ({where}: {first['msg']}); read "
+            "it with the version that wrote it"
         ) from error

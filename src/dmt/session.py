@@ -74,7 +74,12 @@ class Session:
             say,
         )
         stored = self._settings.model_copy(
-            update={"out": None, "trust_code": False, "dataset": _absolute(self._settings.dataset)}
+            update={
+                "out": None,
+                "trust_code": False,
+                "dataset": _absolute(self._settings.dataset),
+                "precision": self._runtime.precision,
+            }
         )
         self._try_networks(sizes_of(split))
         data = fingerprint(self._catalog, split)
@@ -243,6 +248,7 @@ class Session:
             self._listener.on_note(
                 f"folds={self._settings.folds}: the verdict costs {self._settings.folds} more "
                 "runs; the model handed out is trained on all labels"
+                + ("; test/ is not looked at" if len(split.test) else "")
             )
 
     def _open_pool(self) -> tuple[Pool, list[str]]:
@@ -288,7 +294,12 @@ def sizes_of(split: Split) -> Sizes:
 
 
 def _absolute(dataset: str | None) -> str | None:
-    return os.path.abspath(dataset) if dataset and os.path.exists(dataset) else dataset
+    """DATA so that it is found from any folder; the name of a built-in stays a name."""
+    if dataset is None or dataset in {"digits", "cifar10"}:
+        return dataset
+    if dataset.startswith("cifar10:"):
+        return f"cifar10:{os.path.abspath(dataset.removeprefix('cifar10:'))}"
+    return os.path.abspath(dataset)
 
 
 def num_workers(asked: int | None) -> int:

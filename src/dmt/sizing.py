@@ -51,6 +51,13 @@ def choose(
     """
     side = typical_side(catalog)
     candidates = list(_candidates(settings, side))
+    if settings.weights == "pretrained":
+        candidates = [each for each in candidates if each.weights == "pretrained"]
+    if not candidates:
+        raise SettingError(
+            "weights=pretrained is not for the small networks that images of this size get; name "
+            "one with model= (and data.image_size=), or set weights=none"
+        )
     if len(candidates) == 1:
         return _filled(settings, candidates[0])
     if settings.budget is None or settings.steps is not None:
@@ -92,7 +99,8 @@ def _largest_in_time(
         except EnvironmentFault:
             if settings.weights == "pretrained":
                 raise
-            return best  # timm is absent, or the weights cannot be had
+            say(f"pre-trained weights of {candidate.model} cannot be had here: going on without")
+            return best
         left = runtime.agree(settings.budget - (time.perf_counter() - began))
         num_images = _workload(trial, sizes).num_steps(left, rates) * settings.batch_size
         say(

@@ -41,7 +41,7 @@ def fingerprint(catalog: Catalog, split: Split) -> dict[str, Any]:
     files = [
         [path, num_bytes, digest, part]
         for path, (num_bytes, digest), part in zip(
-            catalog.paths, _contents(catalog), names, strict=True
+            catalog.paths, content_hashes(catalog), names, strict=True
         )
     ]
     labels = _hash_lines(
@@ -104,7 +104,7 @@ def _parts(catalog: Catalog, split: Split) -> list[str]:
     return names
 
 
-def _contents(catalog: Catalog) -> list[tuple[int, str]]:
+def content_hashes(catalog: Catalog) -> list[tuple[int, str]]:
     """Bytes and short hash of every image, in the catalog's order."""
     images, root = catalog.images, catalog.root
     if images is not None:

@@ -59,7 +59,7 @@ class ImageLabels:
         if {len(self._ids), len(self._label), len(self._code)} != {self._manifest.num}:
             raise RunError(
                 f"the pseudo labels in {folder} are damaged: their columns differ in length; "
-                "delete the folder and resume"
+                "start the run again in another folder"
             )
         self.num_classes = self._manifest.num_classes
 

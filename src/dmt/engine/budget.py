@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -35,8 +35,8 @@ def measure(
 ) -> Rates:
     """Train on noise for about `seconds` by each method, and label some.
 
-    Each rank measures for itself: how many steps it takes is its clock's affair, so nothing in
-    them may wait for the others.
+    Each rank measures its share of a batch for itself: how many steps that takes is its clock's
+    affair, so nothing in them may wait for the others. The rates are those of all ranks.
 
     Args:
         net: a network; trained in place, so hand in a spare one.
@@ -47,8 +47,8 @@ def measure(
         runtime: where it computes.
         seconds: for each of the two.
     """
-    runtime = replace(runtime, rank=0, world_size=1, mesh=None)
-    size = spec.batch_size
+    num_ranks, runtime = runtime.world_size, replace(runtime, rank=0, world_size=1, mesh=None)
+    size = spec.batch_size // num_ranks
     generator = torch.Generator().manual_seed(0)
     shape = (size, 3, image_size, image_size)
     images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
@@ -59,12 +59,13 @@ def measure(
         label=torch.arange(size) % num_classes,
         confidence=torch.full((size,), 0.5),
         valid=torch.ones(size, dtype=torch.bool),
-        is_labeled=torch.arange(size) < spec.num_labeled,
+        is_labeled=torch.arange(size) < spec.num_labeled // num_ranks,
     )
     batch = Batch(*(column.to(runtime.device) for column in batch))._replace(slots=batch.slots)
 
     def train(method: Method) -> float:
-        return _rate(lambda num: _train(net, spec, method, batch, num, runtime), size, seconds)
+        learners = {name: Learner(net, spec) for name in method.learners}
+        return _rate(lambda num: _train(learners, method, batch, num, runtime), size, seconds)
 
     def label(num: int) -> None:
         net.eval()
@@ -74,7 +75,8 @@ def measure(
         if runtime.device.type == "cuda":
             torch.cuda.synchronize()
 
-    return Rates(train(plain), train(weighted), _rate(label, size, seconds / 3))
+    rates = train(plain), train(weighted), _rate(label, size, seconds / 3)
+    return Rates(*(num_ranks * rate for rate in rates))
 
 
 class Workload(NamedTuple):
@@ -120,14 +122,12 @@ def _rate(work: Callable[[int], None], size: int, seconds: float) -> float:
 
 
 def _train(
-    net: nn.Module, spec: FitSpec, method: Method, batch: Batch, num: int, runtime: Runtime
+    learners: Mapping[str, Learner], method: Method, batch: Batch, num: int, runtime: Runtime
 ) -> None:
-    positions = ((Position(0, "measure", step, num), batch) for step in range(num))
-    learners = {name: Learner(net, spec) for name in method.learners}
     fit(
         learners,
         method,
-        positions,
+        ((Position(0, "measure", step, num), batch) for step in range(num)),
         runtime,
         tally=Tally(),
         scaler=runtime.grad_scaler(),

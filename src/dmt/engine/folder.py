@@ -54,10 +54,10 @@ class RunFolder:
         self._since = time.perf_counter()
 
     def begin(self, config: str, data: dict[str, Any]) -> None:
-        """Make the folder and write what is known before training.
+        """Write what is known before training.
 
         Raises:
-            RunError: the folder holds something already, or cannot be made.
+            RunError: the folder cannot be written.
         """
         if not self.is_writer:
             return

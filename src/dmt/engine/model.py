@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dmt.data.decode import decode_square, fit_square
-from dmt.data.pool import StreamPool
+from dmt.data.pool import MemoryPool, StreamPool
 from dmt.engine.forward import probabilities
 from dmt.engine.runtime import Runtime
 from dmt.models.build import Network
@@ -66,8 +66,16 @@ class Model:
             DataError: a file cannot be read as an image.
             TypeError: an array is not uint8 (H, W, 3).
         """
-        parts = list(self.predict_batches(images, size=max(1, len(images))))
-        return parts[0] if parts else self._decide([torch.empty(0, len(self.classes))] * 2)
+        parts = list(self.predict_batches(images))
+        if not parts:
+            return self._decide([torch.empty(0, len(self.classes))] * 2)
+        agreements = [part.agreement for part in parts if part.agreement is not None]
+        return Predictions(
+            tuple(name for part in parts for name in part.label),
+            np.concatenate([part.confidence for part in parts]),
+            np.concatenate(agreements) if agreements else None,
+            np.concatenate([part.probs for part in parts]),
+        )
 
     def predict_batches(
         self, images: Sequence[Any] | NDArray[Any] | Tensor, size: int = 512
@@ -82,12 +90,12 @@ class Model:
                 device=self._runtime.device,
                 workers=self._workers,
             )
+            ids = torch.arange(len(part))
+            images_once = MemoryPool(pool.batch(ids))  # read once, for however many networks
             nets = [*self._networks, *([self._other] if self._other else [])]
             yield self._decide(
                 [
-                    probabilities(
-                        net, pool, torch.arange(len(part)), len(self.classes), self._runtime
-                    )
+                    probabilities(net, images_once, ids, len(self.classes), self._runtime)
                     for net in nets
                 ]
             )

@@ -112,7 +112,9 @@ def _one_run(settings: Settings, sizes: Sizes, fold: int | None) -> Iterator[Sta
         for student in peers:
             stage = _student(settings, round_, student, peers, steps[round_], fold)
             yield replace(stage, fit=replace(stage.fit, lr_span=_lr_span(settings, steps, round_)))
-    if len(steps) > 1 and settings.baseline in {"equal", "pair"}:
+    # With folds the run on all labels is handed out, not judged, so it needs no baseline.
+    is_judged = fold is not None or not settings.folds
+    if len(steps) > 1 and settings.baseline in {"equal", "pair"} and is_judged:
         for peer in ("a", "b") if settings.baseline == "pair" else ("a",):
             yield _on_labels(settings, "baseline", peer, sum(steps), fold)
     if settings.oracle and sizes.num_hidden and fold is None:

@@ -111,7 +111,8 @@ class Runner:
                 self._label(stage)
             self._folder.finish(stage.name)
             self._runtime.barrier()  # no rank looks for a checkpoint while one removes it
-            self._stop.check(f"`dmt resume {self._folder.path}` goes on after {stage.name}")
+            if self._is_stopping():
+                self._stop.check(f"`dmt resume {self._folder.path}` goes on after {stage.name}")
 
     def network(self, stage: TrainStage, *, is_trained: bool = True) -> Network:
         """A stage's network on the device: as it was trained, or as its training begins."""
@@ -179,7 +180,7 @@ class Runner:
                            gamma=method.gamma(position), images_per_second=rate.read(),
                            seconds=time.perf_counter() - began)  # fmt: skip
             if next_step < position.num_steps:
-                if self._stop.signal is not None:
+                if self._is_stopping():
                     save_state(next_step)
                     self._stop.check(f"`dmt resume {self._folder.path}` goes on from step "
                                      f"{next_step} of {stage.name}")  # fmt: skip
@@ -196,6 +197,13 @@ class Runner:
         (learner,) = learners.values()
         self._keep(stage, learner.outcome)
         self._emit("finished", stage.name, seconds=time.perf_counter() - began)
+
+    def _is_stopping(self) -> bool:
+        """Whether any rank was asked to stop: then all do, at the same step."""
+        own = torch.tensor([self._stop.signal or 0], device=self._runtime.device)
+        asked = int(self._runtime.largest(own))
+        self._stop.signal = asked or None
+        return asked > 0
 
     def _keep(self, stage: TrainStage, net: nn.Module) -> None:
         value = self._task.validate(net, stage.fold)

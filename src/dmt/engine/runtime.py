@@ -58,6 +58,13 @@ class Runtime:
             dist.all_reduce(value)
         return value
 
+    def largest(self, value: Tensor) -> Tensor:
+        """The maximum over ranks, on every rank."""
+        if self.world_size > 1:
+            value = value.clone()
+            dist.all_reduce(value, dist.ReduceOp.MAX)
+        return value
+
     def agree(self, value: float) -> float:
         """The ranks' mean of a figure that each measured for itself, the same on every rank."""
         total = self.sum(torch.tensor([value], device=self.device))
@@ -122,6 +129,7 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     if chosen.type == "cpu" and device == "auto":
         notes.append("no GPU was found: training on the CPU")
     if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)  # what is seeded and waited for is the current device
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
     rank, world_size, mesh = _join_ranks(chosen)

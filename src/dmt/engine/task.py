@@ -18,7 +18,7 @@ class Labeling(NamedTuple):
 
     num_pool: int
     num_selected: int
-    threshold: float | list[float]  # lowest confidence kept; by class if class-balanced
+    threshold: float | list[float | None]  # lowest confidence kept; by class if class-balanced
     pseudo_label_accuracy: float | None  # of the selected
     pool_accuracy: float | None
     classes: list[ClassSelection]

@@ -172,7 +172,11 @@ class Classification:
         code = torch.full((num_classes,), 0).scatter_reduce(
             0, label[is_kept], store.code[is_kept], "amin", include_self=False
         )
-        lowest: list[float] = decode_confidence(code).tolist()
+        is_any = torch.zeros(num_classes, dtype=torch.bool).index_fill(0, label[is_kept], True)
+        lowest = [
+            value if found else None
+            for value, found in zip(decode_confidence(code).tolist(), is_any.tolist(), strict=True)
+        ]
         return Labeling(
             num_pool=len(store),
             num_selected=int(is_kept.sum()),
