@@ -276,6 +276,7 @@ def _check_combinations(settings: Settings) -> None:
     is_over_run = settings.student.lr_span == "run"
     fractions = settings.selection.fractions
     for is_wrong, sentence in (
+        (settings.init_from is not None, "init_from is not available yet; leave it out"),
         (
             is_over_run and not is_continuing,
             "student.lr_span=run needs schedule=pair and student.start=continue; set "

@@ -166,7 +166,7 @@ class Settings(_Group):
     weights: str = Field(
         "none", description="none, pretrained, auto (pretrained where it can be had)"
     )
-    init_from: None = Field(None, description="not available yet")
+    init_from: str | None = Field(None, description="not available yet")
     baseline: Literal["equal", "pair", "round0", "none"] = Field(
         "equal", description="what is trained on the labels alone, to compare with"
     )

@@ -142,8 +142,8 @@ def test_baseline(baseline: str, has_value: bool, num_seen: int, has_pair: bool,
 
 def test_baseline_and_peer_a_begin_with_the_same_weights(fit: Fit) -> None:
     """One step at a rate of nearly nothing, so that the two differ by what they began with."""
-    still = {"lr": 1e-12, "mixup": 0, "ema_decay": 0, "weight_decay": 0, "start": "continue"}
-    run = fit(steps=2, rounds=1, initial=still, student=still)
+    still = {"lr": 1e-12, "mixup": 0, "ema_decay": 0, "weight_decay": 0}
+    run = fit(steps=2, rounds=1, initial=still, student={**still, "start": "continue"})
     from safetensors.torch import load_file
 
     one, two, other = (

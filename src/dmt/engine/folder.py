@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,7 @@ class RunFolder:
                         f"{self.path} already holds {what}; give another folder with out=, or "
                         f"go on with `dmt resume {self.path}`"
                     )
+            made = [each for each in (self.path, *self.path.parents) if not each.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / _LOCK).open("a+")
         except OSError as error:
@@ -112,14 +113,15 @@ class RunFolder:
                 yield
             finally:
                 file.truncate(0)
-                self._leave_nothing_empty()
+                self._leave_nothing_empty(made)
 
-    def _leave_nothing_empty(self) -> None:
+    def _leave_nothing_empty(self, made: Sequence[Path]) -> None:
         """A run that was refused before it wrote anything leaves no folder behind."""
         if os.listdir(self.path) == [_LOCK]:
             (self.path / _LOCK).unlink()
             with contextlib.suppress(OSError):
-                self.path.rmdir()
+                for folder in made:
+                    folder.rmdir()
 
     def of_stage(self, name: str) -> Path:
         """Where a stage's result lies: `rounds/1/a`, `baseline/a`, `fold0/rounds/1/a` …

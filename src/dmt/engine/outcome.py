@@ -96,7 +96,7 @@ def summarize(
         num_unlabeled=facts.num_unlabeled if facts.method != "supervised" else 0,
         baseline_share=_baseline_share(stages, facts.baseline),
     )
-    if facts.method == "supervised":
+    if facts.method == "supervised" and facts.num_unlabeled:
         verdict = verdict._replace(sentence=_not_used(values.get("a"), facts.num_unlabeled))
     seen = images_seen(stages, task, num_networks * (table.num_images if table else 0))
     lines = list(events)
