@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 # Before torch is imported anywhere, and inherited by the processes that tests start.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A slow machine is no failure, and a red test must be red again when it is repeated.
 settings.register_profile("dmt", deadline=None, derandomize=True)

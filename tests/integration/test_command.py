@@ -126,10 +126,10 @@ def test_run_without_a_name_gets_a_free_one(tmp_path: Path, dmt, tiny, monkeypat
 
 
 def test_demo_takes_settings(tmp_path: Path, dmt, tiny) -> None:
-    outcome = dmt("demo", *tiny, "rounds=1", "steps=2", f"out={tmp_path / 'run'}", "--json")
+    outcome = dmt("demo", *tiny, "steps=3", f"out={tmp_path / 'run'}", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.value["dataset"] == "digits"
-    assert len(outcome.value["rounds"]) == 2
+    assert len(outcome.value["rounds"]) == 3
 
 
 def test_evaluate_prints_the_runs_own_table(digits_run: Path, dmt) -> None:

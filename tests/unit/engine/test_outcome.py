@@ -137,16 +137,16 @@ def test_the_generation_before_the_last_of_a_chain() -> None:
 
 def test_images_are_counted_by_what_they_were_for() -> None:
     # 60 steps of 32 for each peer, in three parts; four labelings; seven trainings validated
-    seen = images_seen(stages_of(), make_task())
+    seen = images_seen(stages_of(), make_task(), 75)
     assert seen.trained == 2 * 60 * 32
     assert seen.baseline == 60 * 32
     assert seen.oracle == 0
-    assert seen.forward_only == 4 * 1000 + 7 * 25
+    assert seen.forward_only == 4 * 1000 + 7 * 25 + 75
 
 
 def test_mixups_extra_forward_is_counted_apart() -> None:
-    plain = images_seen(stages_of(), make_task())
-    mixed = images_seen(stages_of(student={"mixup": 0.75}), make_task())
+    plain = images_seen(stages_of(), make_task(), 0)
+    mixed = images_seen(stages_of(student={"mixup": 0.75}), make_task(), 0)
     assert mixed.trained == plain.trained
     assert mixed.forward_only - plain.forward_only == 2 * 40 * 32  # two rounds of 20 steps each
 
