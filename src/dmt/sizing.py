@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 _MEASURE_SHARE = 0.01  # of the budget, for each of a candidate's three rates
 _MEASURE_LIMIT = 1.5  # seconds
-_RESERVE = 0.92  # of the time left: what is not training or labeling (saving, the last table)
+_RESERVE = 0.9  # of the time left: what is not training or labeling (saving, the last table)
 _PASSES = 30  # over all images that a model should be able to make to be worth its size
 _FEWEST, _MOST = 50_000, 3_000_000  # images a peer should see, whatever the passes
 _FEWEST_STEPS = 20  # a round
