@@ -200,10 +200,13 @@ class Runner:
 
     def _is_stopping(self) -> bool:
         """Whether any rank was asked to stop: then all do, at the same step."""
-        own = torch.tensor([self._stop.signal or 0], device=self._runtime.device)
-        asked = int(self._runtime.largest(own))
-        self._stop.signal = asked or None
-        return asked > 0
+        if self._runtime.world_size > 1:
+            own = torch.tensor([self._stop.signal or 0], device=self._runtime.device)
+            asked = int(self._runtime.largest(own))
+            if asked:  # a flag is never taken down: a signal may come while ranks compare theirs
+                self._stop.signal = asked
+            return asked > 0
+        return self._stop.signal is not None
 
     def _keep(self, stage: TrainStage, net: nn.Module) -> None:
         value = self._task.validate(net, stage.fold)
