@@ -17,7 +17,7 @@ from dmt.data.fingerprint import content_hashes
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
 from dmt.engine.outcome import final_models, previous_generation
-from dmt.engine.plan import Sizes, peer_names, plan
+from dmt.engine.plan import Sizes, is_continuing, peer_names, plan
 from dmt.engine.runner import Listener
 from dmt.engine.runtime import Runtime, open_runtime
 from dmt.engine.stage import Stage, TrainStage
@@ -272,13 +272,12 @@ def _check_combinations(settings: Settings) -> None:
         SettingError: the first such pair, and what to set instead.
     """
     is_single = len(peer_names(settings)) == 1
-    is_continuing = settings.schedule == "pair" and settings.student.start == "continue"
     is_over_run = settings.student.lr_span == "run"
     fractions = settings.selection.fractions
     for is_wrong, sentence in (
         (settings.init_from is not None, "init_from is not available yet; leave it out"),
         (
-            is_over_run and not is_continuing,
+            is_over_run and not is_continuing(settings),
             "student.lr_span=run needs schedule=pair and student.start=continue; set "
             "student.lr_span=stage",
         ),

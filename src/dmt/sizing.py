@@ -13,7 +13,7 @@ from dmt.data.catalog import Catalog
 from dmt.data.pool import Pool
 from dmt.data.sizes import typical_side
 from dmt.engine.budget import Rates, Workload, measure
-from dmt.engine.plan import Sizes, first_share, peer_names, plan
+from dmt.engine.plan import Sizes, first_share, num_rounds_of, peer_names, plan
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 from dmt.engine.step import Batch, Position
@@ -216,9 +216,8 @@ def _filled(settings: Settings, candidate: Candidate) -> Settings:
 
 
 def _has_epochs(settings: Settings, sizes: Sizes) -> bool:
-    has_rounds = sizes.num_pool and settings.method != "supervised"
     return settings.initial.epochs is not None and (
-        settings.student.epochs is not None or not has_rounds
+        settings.student.epochs is not None or not num_rounds_of(settings, sizes)
     )
 
 
@@ -265,9 +264,8 @@ def _reading_rate(pool: Pool, batch_size: int) -> float:
 
 
 def _workload(settings: Settings, sizes: Sizes) -> Workload:
-    has_rounds = sizes.num_pool and settings.method != "supervised"
-    num_rounds = settings.rounds if has_rounds else 0
-    num_baselines = {"equal": 1, "pair": 2}.get(settings.baseline, 0) if has_rounds else 0
+    num_rounds = num_rounds_of(settings, sizes)
+    num_baselines = {"equal": 1, "pair": 2}.get(settings.baseline, 0) if num_rounds else 0
     return Workload(
         batch_size=settings.batch_size,
         num_rounds=num_rounds,

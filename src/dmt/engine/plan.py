@@ -74,8 +74,7 @@ def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
 
     `epochs` where a recipe sets them; otherwise `steps` in equal parts.
     """
-    has_rounds = sizes.num_pool and settings.method != "supervised"
-    num_rounds = settings.rounds if has_rounds else 0
+    num_rounds = num_rounds_of(settings, sizes)
     steps = []
     for round_ in range(num_rounds + 1):
         training = settings.student if round_ else settings.initial
@@ -91,6 +90,11 @@ def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
                 batch -= _num_labeled(settings)
             steps.append(max(1, round(training.epochs * images / batch)))
     return steps
+
+
+def num_rounds_of(settings: Settings, sizes: Sizes) -> int:
+    """Rounds after round 0: none without a pool, or where the method does not use it."""
+    return settings.rounds if sizes.num_pool and settings.method != "supervised" else 0
 
 
 def first_share(settings: Settings, num_rounds: int) -> float:
@@ -174,8 +178,7 @@ def _student(
     fold: int | None,
 ) -> TrainStage:  # fmt: skip
     labels = _label_name(round_, _teacher(peer, peers), fold)
-    is_continuing = _is_continuing(settings)
-    start = stage_name("round", round_ - 1, peer, fold) if is_continuing else None
+    start = stage_name("round", round_ - 1, peer, fold) if is_continuing(settings) else None
     model, weights = _network(settings, peer)
     return TrainStage(
         name=stage_name("round", round_, peer, fold),
@@ -200,11 +203,12 @@ def _student(
 
 def _lr_span(settings: Settings, steps: list[int], round_: int) -> tuple[int, int] | None:
     """Where a round stands in a schedule over the whole run, if there is to be one."""
-    is_over_all = settings.student.lr_span == "run" and _is_continuing(settings)
+    is_over_all = settings.student.lr_span == "run" and is_continuing(settings)
     return (sum(steps[:round_]), sum(steps)) if is_over_all else None
 
 
-def _is_continuing(settings: Settings) -> bool:
+def is_continuing(settings: Settings) -> bool:
+    """Whether a student goes on from its own weights."""
     # A chain's generations are made different by their initialisation alone.
     return settings.student.start == "continue" and settings.schedule == "pair"
 
