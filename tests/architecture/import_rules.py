@@ -50,6 +50,7 @@ LAZY = ("torchvision", "timm", "segmentation_models_pytorch")
 PICKLES = ("pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")
 MAY_UNPICKLE = ("dmt.data.layouts.cifar10",)
 MAY_REVEAL = ("dmt.metrics", "dmt.data.hidden", "dmt.engine.oracle")
+REVEALING = ("reveal", "reveal_masks")
 MAX_LINES = 400
 
 
@@ -139,15 +140,15 @@ def eager_imports(module: str, source: str) -> list[str]:
 
 
 def opened_labels(module: str, source: str) -> list[str]:
-    """Uses of `dmt.data.hidden.reveal` where hidden labels must stay hidden."""
+    """Uses of `reveal` and `reveal_masks` where hidden labels must stay hidden."""
     if any(_within(module.strip("."), allowed) for allowed in MAY_REVEAL):
         return []
-    named = ("dmt.data.hidden.reveal", "dmt.data.hidden.*")
+    named = tuple(f"dmt.data.hidden.{name}" for name in (*REVEALING, "*"))
     lines = [found.line for found in imports(module, source) if found.target in named]
     lines += [
         node.lineno
         for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Attribute) and node.attr == "reveal"
+        if isinstance(node, ast.Attribute) and node.attr in REVEALING
     ]
     return [f"{module}:{line} must not reveal hidden labels" for line in lines]
 

@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dmt.data.masks import Coding
 from dmt.errors import DataError
 
 UNLABELED = -1
@@ -44,19 +46,37 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False)
+class MaskFiles:
+    """The masks of a segmentation: one for every labeled image.
+
+    Attributes:
+        paths: aligned with the catalog's, relative to its root; empty where there is no mask.
+        coding: how a file's values become classes.
+        arrays: uint8 (N, H, W), classes with 255 ignored, where the masks are in memory.
+    """
+
+    paths: tuple[str, ...]
+    coding: Coding
+    arrays: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Catalog:
     """Every image of a data set: where it is and what its layout says of it.
 
     Attributes:
         name: of a built-in, or of the folder, or the CSV's stem.
-        layout: `class-folders`, `train-test-folders`, `csv`, `digits` or `cifar10-batches`.
+        layout: `class-folders`, `train-test-folders`, `csv`, `digits`, `cifar10-batches`;
+            of a segmentation `image-mask-folders`, `split-lists`, `voc`, `cityscapes`, `shapes`.
         root: what `paths` are relative to (absolute); None where images are in memory.
         classes: names in natural order (1, 2, 10); for CIFAR-10's batches in their own order.
         paths: sorted, unique, relative and with `/`; made-up names for images in memory.
-        labels: int64 (N,), index into `classes`, −1 where there is no label.
+        labels: int64 (N,), index into `classes`, −1 where there is no label; in a segmentation
+            0 where there is a mask.
         parts: uint8 (N,), values of `Part`.
         images: uint8 (N, H, W, 3) RGB where the layout holds pixels rather than files.
         problems: what `dmt check` tells.
+        masks: of a segmentation; None for images with one label each.
     """
 
     name: str
@@ -68,9 +88,16 @@ class Catalog:
     parts: NDArray[np.uint8]
     images: NDArray[np.uint8] | None
     problems: tuple[Problem, ...]
+    masks: MaskFiles | None = None
+
+    @property
+    def task(self) -> Literal["classification", "segmentation"]:
+        """What is learned from it."""
+        return "classification" if self.masks is None else "segmentation"
 
     def __post_init__(self) -> None:
         assert len(self.paths) == len(self.labels) == len(self.parts)
+        assert self.masks is None or len(self.masks.paths) == len(self.paths)
         assert self.labels.dtype == np.int64
         assert self.parts.dtype == np.uint8
         assert (self.root is None) == (self.images is not None)

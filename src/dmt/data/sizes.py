@@ -1,4 +1,4 @@
-"""How large the images of a set are, from a few headers."""
+"""How large the images of a set are, from a few headers, and how large they are to become."""
 
 from __future__ import annotations
 
@@ -28,3 +28,16 @@ def typical_side(catalog: Catalog) -> int:
         except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
             continue
     return int(statistics.median(sides)) if sides else 1
+
+
+def fit_within(height: int, width: int, max_side: int | None) -> tuple[int, int]:
+    """The size (H, W) of an image whose longer side is brought down to `max_side` pixels.
+
+    Smaller images, and all where `max_side` is None, stay as they are; no side falls below 1.
+    """
+    longest = max(height, width)
+    if max_side is None or longest <= max_side:
+        return height, width
+    return tuple(  # type: ignore[return-value]
+        max(1, (2 * side * max_side + longest) // (2 * longest)) for side in (height, width)
+    )
