@@ -1,44 +1,50 @@
-"""The library: train, resume, load, evaluate. It reads settings and hands flat values down."""
+"""The library: train and resume. It reads settings; using a finished run is in `using`."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-import torch
-
-from dmt.config import Peers, Settings, resolve
-from dmt.data.catalog import Catalog, Part, open_catalog
-from dmt.data.fingerprint import content_hashes
+from dmt.config import Peers, Settings, flat_words, resolve
+from dmt.data.catalog import Catalog, open_catalog
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
-from dmt.engine.outcome import final_models, previous_generation
-from dmt.engine.plan import Sizes, is_continuing, peer_names, plan
+from dmt.engine.plan import is_continuing, peer_names
 from dmt.engine.runner import Listener
-from dmt.engine.runtime import Runtime, open_runtime
-from dmt.engine.stage import Stage, TrainStage
-from dmt.errors import DataError, RunError, SettingError
+from dmt.engine.runtime import open_runtime
+from dmt.engine.segmenter import Segmenter
+from dmt.engine.stage import Stage
+from dmt.errors import SettingError
 from dmt.insight.report import write_report
-from dmt.metrics.confusion import class_recall, confusion_matrix, error_rate
-from dmt.models.weights import restore
-from dmt.records import (
-    CONFIG,
-    DATA,
-    REPORT,
-    SUMMARY,
-    Summary,
-    read_json,
-    read_summary,
-)
-from dmt.session import Session, num_workers
+from dmt.models.factories import is_factory
+from dmt.models.segmenters import is_segmenter
+from dmt.records import REPORT, SUMMARY, Summary, read_summary
+from dmt.session import Session
+from dmt.using import evaluate, load, settings_of
 
-__all__ = ["Model", "Run", "evaluate", "load", "resume", "settings_for", "train"]
+__all__ = ["Model", "Run", "Segmenter", "evaluate", "load", "resume", "settings_for", "train"]
 
-_DEFAULT_RECIPES = {"digits": "digits", "cifar10-batches": "cifar10-4000"}
+_DEFAULT_RECIPES = {"digits": "digits", "cifar10-batches": "cifar10-4000", "shapes": "shapes"}
+_DEFAULT_BY_TASK = {"classification": "photos", "segmentation": "scenes"}
+# Keys that one of the tasks knows nothing of: taken silently, they would mean nothing.
+_OF_SEGMENTATION = {
+    "aspp_dilations", "allow_unlabeled_classes",
+    *(f"data.{name}" for name in (
+        "max_side", "crop", "photometric", "window", "overlap", "group", "block", "test_group",
+        "labeled_list", "val_images",
+    )),
+}  # fmt: skip
+_OF_CLASSIFICATION = {
+    "labels_per_class",
+    *(f"data.{name}" for name in (
+        "image_size", "shift", "rotate", "fill", "randaugment", "magnitude", "cutout",
+        "val_per_class",
+    )),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Run:
     path: Path
     summary: Summary
 
-    def load(self, *, device: str = "auto", trust_code: bool = False) -> Model:
+    def load(self, *, device: str = "auto", trust_code: bool = False) -> Model | Segmenter:
         """The model to predict with; see `load`."""
         return load(self.path, device=device, trust_code=trust_code)
 
@@ -116,7 +122,7 @@ def resume(run: str | Path, *, listener: Listener | None = None, trust_code: boo
         RunError: no run, in use, or its data changed.
     """
     path = Path(run)
-    settings = _settings_of(path)
+    settings = settings_of(path)
     if (path / SUMMARY).exists():
         if not (path / REPORT).exists():
             write_report(path)
@@ -135,134 +141,41 @@ def resume(run: str | Path, *, listener: Listener | None = None, trust_code: boo
         return Run(path, session.go_on())
 
 
-def load(
-    run: str | Path, *, device: str = "auto", workers: int | None = None, trust_code: bool = False
-) -> Model:
-    """The model of a finished run: what its summary calls the headline.
-
-    Raises:
-        RunError: no run, or not finished, or its weights are damaged.
-        SettingError: its network is somebody's code and `trust_code` is not set.
-    """
-    path = Path(run)
-    summary = read_summary(path)
-    settings = _settings_of(path)
-    runtime = _runtime_for(device, settings.precision)
-    folder = RunFolder(path)
-    stages = plan(settings, _sizes_of(path))
-    models = final_models(stages, None, settings.baseline)
-    names = {"ensemble": ("a", "b")}.get(summary.headline, (summary.headline,))
-    previous = previous_generation(stages) if settings.schedule == "chain" else None
-
-    def network(stage: TrainStage) -> Any:
-        net = restore(folder.weights(stage.name), allowed_factory=trust_code)
-        return net.to(runtime.device).eval()
-
-    networks = [network(models[name]) for name in names]
-    return Model(
-        networks,
-        None if previous is None else network(previous),
-        tuple(summary.classes),
-        networks[0].image_size,
-        runtime,
-        num_workers(workers),
-    )
-
-
-def evaluate(
-    run: str | Path, data: str | Path, *, device: str = "auto", trust_code: bool = False
-) -> dict[str, Any]:
-    """Error, recall by class and confusion of a run's model on labeled images.
-
-    Every labeled image of `data` counts, except that `test/` alone counts where there is one and
-    that images the run was trained on with their labels are left out, by their content.
-
-    Raises:
-        DataError: no labels, or classes that the run does not know.
-    """
-    model = load(run, device=device, trust_code=trust_code)
-    catalog = open_catalog(data)
-    unknown = sorted(set(catalog.classes) - set(model.classes))
-    if unknown:
-        raise DataError(
-            f"{data} has classes that the run does not know ({', '.join(unknown[:3])}); it knows "
-            f"{', '.join(model.classes[:10])}"
-        )
-    is_counted = catalog.labels >= 0
-    if (catalog.parts[is_counted] == Part.TEST).any():
-        is_counted &= catalog.parts == Part.TEST
-    trained_on = {tuple(entry[1:3]) for entry in _files_of(Path(run)) if entry[3] == "labeled"}
-    contents = content_hashes(catalog)
-    is_new = np.array([content not in trained_on for content in contents])
-    num_left_out = int((is_counted & ~is_new).sum())
-    rows = (is_counted & is_new).nonzero()[0]
-    if not len(rows):
-        why = ": the run was trained on all of them" if num_left_out else ""
-        raise DataError(f"{data} has no labeled images to evaluate on{why}")
-    images: Sequence[Any]
-    if catalog.images is not None:
-        images = cast("Sequence[Any]", catalog.images[rows])
-    else:
-        assert catalog.root is not None
-        images = [catalog.root / catalog.paths[row] for row in rows]
-    number = {name: index for index, name in enumerate(model.classes)}
-    called = [number[name] for part in model.predict_batches(images) for name in part.label]
-    truth = [number[catalog.classes[label]] for label in catalog.labels[rows]]
-    counts = confusion_matrix(
-        torch.tensor(truth), torch.tensor(called), len(model.classes), ignore_index=None
-    )
-    recall = class_recall(counts).tolist()
-    return {
-        "run": str(run),
-        "dataset": catalog.name,
-        "num_images": len(rows),
-        "num_left_out": num_left_out,
-        "metric": "error",
-        "value": error_rate(counts),
-        "classes": [
-            {"name": name, "count": int(count), "recall": None if count == 0 else value}
-            for name, count, value in zip(model.classes, counts.sum(axis=1), recall, strict=True)
-        ],
-        "confusion": counts.tolist(),
-    }
-
-
 def _settings(
     catalog: Catalog, data: str | Path, overrides: Sequence[str] | Mapping[str, Any]
 ) -> Settings:
-    recipe = _DEFAULT_RECIPES.get(catalog.layout, "photos")
+    recipe = _DEFAULT_RECIPES.get(catalog.layout, _DEFAULT_BY_TASK[catalog.task])
     if isinstance(data, str) and re.fullmatch(r"cifar10(:.*)?", data, re.DOTALL):
         recipe = "cifar10-4000"  # whichever files the built-in was found in
     settings = resolve(overrides, dataset=str(data), default_recipe=recipe)
+    _check_task(catalog, flat_words(overrides))
     _check_combinations(settings)
-    if settings.weights not in {"none", "auto", "pretrained"}:
-        raise SettingError(
-            f"weights={settings.weights} does not work; use none, auto or pretrained"
-        )
-    for weights in (settings.peers.a.weights, settings.peers.b.weights):
-        if weights not in {None, "none", "pretrained"}:
-            raise SettingError(f"weights={weights} of a peer does not work; use none or pretrained")
+    for key, weights in (
+        ("weights", settings.weights),
+        ("peers.a.weights", settings.peers.a.weights),
+        ("peers.b.weights", settings.peers.b.weights),
+    ):
+        words = {"none", "pretrained", *(["auto"] if key == "weights" else [None])}
+        if weights not in words and not os.path.isfile(str(weights)):
+            raise SettingError(
+                f"{key}={weights} is no file; give none, pretrained"
+                f"{', auto' if key == 'weights' else ''} or the path of a file with weights"
+            )
     return settings
 
 
-def _sizes_of(run: Path) -> Sizes:
-    try:
-        return Sizes(**read_json(run / DATA)["sizes"])
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{run / DATA} was not written by this version of dmt") from error
+def _check_task(catalog: Catalog, keys: Collection[str]) -> None:
+    """Refuse keys that the data's task does not know.
 
-
-def _files_of(run: Path) -> list[list[Any]]:
-    files: list[list[Any]] = read_json(run / DATA).get("files", [])
-    return files
-
-
-def _runtime_for(device: str, precision: str) -> Runtime:
-    """The precision a run was trained in, where this device has it."""
-    try:
-        return open_runtime(device, precision)
-    except SettingError:
-        return open_runtime(device)
+    Raises:
+        SettingError: the first of them.
+    """
+    is_dense = catalog.task == "segmentation"
+    for key in sorted(set(keys) & (_OF_CLASSIFICATION if is_dense else _OF_SEGMENTATION)):
+        other = "images with one label each" if is_dense else "segmentation"
+        raise SettingError(
+            f"{key} is for {other}, but {catalog.name} is a {catalog.task}; leave it out"
+        )
 
 
 def _check_combinations(settings: Settings) -> None:
@@ -314,12 +227,6 @@ def _check_combinations(settings: Settings) -> None:
             raise SettingError(sentence)
 
 
-def _settings_of(run: Path) -> Settings:
-    if not (run / CONFIG).is_file():
-        raise RunError(f"{run} is no run: it has no {CONFIG}; give the folder of a run")
-    return resolve({"recipe": str(run / CONFIG)}, dataset=None, default_recipe=None)
-
-
 def _free_name(dataset: str, settings: Settings) -> Path:
     """runs/<dataset>-<method>-s<seed>, with a number behind it if that is taken."""
     stem = re.sub(r"[^\w.-]+", "_", dataset) or "data"
@@ -332,15 +239,10 @@ def _free_name(dataset: str, settings: Settings) -> Path:
 
 def _only_models(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
     """What names a model in the words of the person at the keyboard, recipes left out."""
-    pairs = (
-        overrides.items()
-        if isinstance(overrides, Mapping)
-        else [word.partition("=")[::2] for word in overrides]
-    )
     return {
         key: value
-        for key, value in pairs
-        if key in {"model", "peers.a.model", "peers.b.model", "peers"}
+        for key, value in flat_words(overrides).items()
+        if key in {"model", "peers.a.model", "peers.b.model"}
     }
 
 
@@ -351,7 +253,9 @@ def _check_trust(settings: Settings, named: set[str | None]) -> None:
         SettingError: a factory that was not named by the person.
     """
     for spec in {settings.model, settings.peers.a.model, settings.peers.b.model} - named:
-        if spec and ":" in spec and not spec.startswith("timm:") and not settings.trust_code:
+        if not spec or settings.trust_code:
+            continue
+        if is_factory(spec) and not is_segmenter(spec):
             raise SettingError(
                 f"model={spec} is code that only a file names; read it, then allow it with "
                 "trust_code=true"

@@ -9,6 +9,7 @@ import numpy as np
 
 from dmt.data.catalog import Part, Problem, open_catalog
 from dmt.data.outliers import unlike_any_class, unreadable
+from dmt.mask_checkup import check_masks
 
 
 def check(data: str | Path) -> dict[str, Any]:
@@ -16,12 +17,15 @@ def check(data: str | Path) -> dict[str, Any]:
 
     Returns:
         `task, name, layout, labeled, unlabeled, val, test, classes: [{name, count}]` (count: of
-        the labeled ones to train on) and `problems: [{kind, path, message}]`.
+        the labeled ones to train on) and `problems: [{kind, path, message}]`; for a segmentation
+        see `check_masks`.
 
     Raises:
         DataError: there is no such data, or it cannot be trained on at all.
     """
     catalog = open_catalog(data)
+    if catalog.task == "segmentation":
+        return check_masks(catalog)
     is_train = catalog.parts == Part.TRAIN
     is_labeled = catalog.labels >= 0
     problems = [*catalog.problems, *unreadable(catalog)]
@@ -31,7 +35,7 @@ def check(data: str | Path) -> dict[str, Any]:
     ]
     counts = np.bincount(catalog.labels[is_train & is_labeled], minlength=len(catalog.classes))
     return {
-        "task": "classification",
+        "task": catalog.task,
         "name": catalog.name,
         "layout": catalog.layout,
         "labeled": int((is_train & is_labeled).sum()),

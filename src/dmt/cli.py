@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -14,15 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmt.errors import DmtError, Interrupted, SettingError
+from dmt.printing import print_check, print_evaluation, print_json, print_line, print_summary
 
 if TYPE_CHECKING:
     from dmt.api import Run
 
 app = typer.Typer(
     name="dmt",
-    help="Train image classifiers from few labels and many unlabeled images.\n\n"
+    help="Train image classifiers and segmenters from few labels and many unlabeled images.\n\n"
     "Start with `dmt check DATA`, then `dmt train DATA`. DATA is a folder with labeled/<class>/… "
-    "and unlabeled/…, a CSV with path,label, or a built-in: digits, cifar10.",
+    "and unlabeled/…, or with images/ and masks/ (an image without a mask is unlabeled), VOC, "
+    "Cityscapes, a CSV with path,label, or a built-in: digits, shapes, cifar10.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -39,23 +40,23 @@ RunPath = Annotated[Path, typer.Argument(help="The folder that `dmt train` made.
 
 @app.command()
 def demo(
-    name: Annotated[str, typer.Argument(help="Which built-in: digits.")] = "digits",
+    name: Annotated[str, typer.Argument(help="Which built-in: digits or shapes.")] = "digits",
     settings: Words = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train on embedded real data and say where the report is."""
+    """Train on embedded data (digits: real; shapes: drawn scenes) and say where the report is."""
     words = list(settings or [])
     if "=" in name:
         name, words = "digits", [name, *words]
-    if name != "digits":
-        raise SettingError(f"there is no demo {name!r}; there is: digits")
+    if name not in {"digits", "shapes"}:
+        raise SettingError(f"there is no demo {name!r}; there are digits and shapes")
     _train(name, words, as_json)
 
 
 @app.command()
 def check(
-    data: Annotated[str, typer.Argument(help="A folder, a CSV, digits or cifar10.")],
+    data: Annotated[str, typer.Argument(help="A folder, a CSV, digits, shapes or cifar10.")],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -64,25 +65,13 @@ def check(
 
     found = look(data)
     if as_json:
-        return _print_json(found)
-    counts = ", ".join(
-        f"{found[part]:,} {part}" for part in ("labeled", "unlabeled", "val", "test")
-    )
-    _print(f"{found['name']}: {found['task']}, layout {found['layout']}: {counts}")
-    for each in found["classes"]:
-        _print(f"  {each['count']:>7,}  {each['name']}")
-    problems = found["problems"]
-    _print(f"{len(problems)} problem{'' if len(problems) == 1 else 's'}")
-    for each in problems[:20]:
-        _print(f"  {each['kind']}: {each['path']}: {each['message']}".replace(": :", ":"))
-    if len(problems) > 20:
-        _print(f"  … and {len(problems) - 20} more; --json lists them all")
-    return None
+        return print_json(found)
+    return print_check(found)
 
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Argument(help="A folder, a CSV, digits or cifar10.")],
+    data: Annotated[str, typer.Argument(help="A folder, a CSV, digits, shapes or cifar10.")],
     settings: Words = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the resolved settings and stop.")
@@ -103,7 +92,7 @@ def train(
         from dmt.config import describe
 
         for key, default, meaning in describe():
-            _print(f"{key}={default}" + (f"  # {meaning}" if meaning else ""))
+            print_line(f"{key}={default}" + (f"  # {meaning}" if meaning else ""))
         return
     if print_config:
         from dmt.api import settings_for
@@ -154,20 +143,14 @@ def evaluate(
     if data is None:
         summary = read_summary(run)
         if as_json:
-            return _print_json(summary.model_dump(mode="json"))
-        return _print_summary(summary.model_dump())
+            return print_json(summary.model_dump(mode="json"))
+        return print_summary(summary.model_dump())
     from dmt.api import evaluate as measure
 
     found = measure(run, data, device=options["device"], trust_code=options["trust_code"])
     if as_json:
-        return _print_json(found)
-    _print(f"{found['metric']} {found['value']:.2f} % on {found['num_images']:,} images")
-    if found["num_left_out"]:
-        _print(f"  {found['num_left_out']:,} images that the run was trained on are left out")
-    for each in found["classes"]:
-        recall = "  none here" if each["recall"] is None else f"{each['recall']:9.2f} %"
-        _print(f"  {recall} of {each['count']:>6,}  {each['name']}")
-    return None
+        return print_json(found)
+    return print_evaluation(found)
 
 
 @app.command()
@@ -179,33 +162,74 @@ def predict(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write path,label,confidence,agreement for images, as CSV.
+    """Say what is in images: a class each, or a mask.
 
-    Settings: out=FILE (default: stdout), device=, bad_images=skip, trust_code=true.
+    A classifier writes path,label,confidence,agreement as CSV: out=FILE (default: stdout).
+    A segmenter writes a folder, out=FOLDER (default: predictions): masks/ (PNG, a pixel's value is
+    its class), overlays/, and with confidence=true and disagreement=true their maps; overlay=false
+    leaves the overlays out, overwrite=true replaces files that are there.
+    Both: device=, bad_images=skip, trust_code=true.
     """
-    from dmt.predicting import predict_paths, write_csv
+    from dmt.records import read_summary
 
     paths: list[str] = []
     words: list[str] = []
     for word in images:
         (paths if "=" not in word or os.path.exists(word) else words).append(word)
-    options = _options(
-        words, {"out": None, "device": "auto", "bad_images": "stop", "trust_code": False}
-    )
+    common = {"out": None, "device": "auto", "bad_images": "stop", "trust_code": False}
+    if read_summary(run).task == "segmentation":
+        switches = {"overlay": True, "confidence": False, "disagreement": False}
+        options = _options(words, {**common, **switches, "overwrite": False})
+        return _predict_masks(run, paths, options, as_json)
+    options = _options(words, common)
+    from dmt.predicting import predict_paths, write_csv
+
     rows = predict_paths(
         run,
         paths,
         device=options["device"],
         bad_images=options["bad_images"],
         trust_code=options["trust_code"],
-        say=lambda text: typer.echo(f"dmt: {text}", err=True),
+        say=_note,
     )
     if as_json:
-        _print_json({"run": str(run), "predictions": [row._asdict() for row in rows]})
-    else:
-        num = write_csv(rows, options["out"])
-        if options["out"]:
-            typer.echo(f"{num:,} predictions in {options['out']}", err=True)
+        return print_json({"run": str(run), "predictions": [row._asdict() for row in rows]})
+    num = write_csv(rows, options["out"])
+    if options["out"]:
+        typer.echo(f"{num:,} predictions in {options['out']}", err=True)
+    return None
+
+
+def _predict_masks(
+    run: Path, paths: Sequence[str], options: Mapping[str, Any], as_json: bool
+) -> None:
+    from dmt.api import load
+    from dmt.engine.segmenter import Segmenter
+    from dmt.mask_predicting import predict_masks
+
+    out = options["out"] or "predictions"
+    model = load(run, device=options["device"], trust_code=options["trust_code"])
+    assert isinstance(model, Segmenter)
+    rows = predict_masks(
+        model,
+        paths,
+        out=out,
+        overlay=options["overlay"],
+        confidence=options["confidence"],
+        disagreement=options["disagreement"],
+        overwrite=options["overwrite"],
+        bad_images=options["bad_images"],
+        say=_note,
+    )
+    if as_json:
+        predictions = [row._asdict() for row in rows]
+        return print_json({"run": str(run), "out": out, "predictions": predictions})
+    typer.echo(f"{sum(1 for _ in rows):,} masks in {out}", err=True)
+    return None
+
+
+def _note(text: str) -> None:
+    typer.echo(f"dmt: {text}", err=True)
 
 
 @app.command()
@@ -219,9 +243,9 @@ def report(
 
     written = [str(write_report(run)) for run in runs]
     if as_json:
-        return _print_json({"reports": written})
+        return print_json({"reports": written})
     for path in written:
-        _print(path)
+        print_line(path)
     return None
 
 
@@ -237,16 +261,16 @@ def recipes(
     if name is not None:
         content = load_recipe(name)
         if as_json:
-            return _print_json({"name": name, "settings": content})
+            return print_json({"name": name, "settings": content})
         import yaml
 
         return typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
     listed = [{"name": each, "about": " ".join(recipe_header(each))} for each in recipe_names()]
     if as_json:
-        return _print_json({"recipes": listed})
+        return print_json({"recipes": listed})
     for entry in listed:
-        _print(entry["name"])
-        _print(f"    {entry['about']}")
+        print_line(entry["name"])
+        print_line(f"    {entry['about']}")
     return None
 
 
@@ -257,12 +281,12 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
 
     findings = diagnose()
     if as_json:
-        return _print_json({"findings": [each.model_dump() for each in findings]})
+        return print_json({"findings": [each.model_dump() for each in findings]})
     marks = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
     for each in findings:
-        _print(f"{marks[each.status]}  {each.name}: {each.value}")
+        print_line(f"{marks[each.status]}  {each.name}: {each.value}")
         if each.cure:
-            _print(f"      {each.cure}")
+            print_line(f"      {each.cure}")
     return None
 
 
@@ -284,29 +308,10 @@ def _print_run(run: Run, as_json: bool) -> None:
     if not _is_first_rank():
         return None
     if as_json:
-        return _print_json({"run": str(run.path), **run.summary.model_dump(mode="json")})
-    _print_summary(run.summary.model_dump())
-    _print(f"report: {run.path / 'report.html'}")
+        return print_json({"run": str(run.path), **run.summary.model_dump(mode="json")})
+    print_summary(run.summary.model_dump())
+    print_line(f"report: {run.path / 'report.html'}")
     return None
-
-
-def _print_summary(summary: Mapping[str, Any]) -> None:
-    _print(summary["sentence"])
-    values = {
-        "supervised": summary["supervised"],
-        "peer a": summary["peers"]["a"],
-        "peer b": summary["peers"]["b"],
-        "both peers together": summary["ensemble"],
-        "two supervised together": summary["supervised_ensemble"],
-        "all labels (oracle)": summary["oracle"],
-    }
-    known = {name: value for name, value in values.items() if value is not None}
-    if known:
-        _print(f"{summary['metric']} in % on {summary['held_out']}:")
-    for name, value in known.items():
-        _print(f"  {value:6.2f}  {name}")
-    if summary["gap_closed"] is not None:
-        _print(f"  {100 * summary['gap_closed']:6.0f} % of the gap to all labels closed")
 
 
 def _options(words: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -328,15 +333,6 @@ def _options(words: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any
         else:
             values[key] = text
     return values
-
-
-def _print(text: str) -> None:
-    """A line that a file's name cannot break: control characters are shown, not obeyed."""
-    typer.echo("".join(each if each.isprintable() else repr(each)[1:-1] for each in text))
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
 
 
 def main() -> None:

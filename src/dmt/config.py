@@ -1,4 +1,4 @@
-"""Every setting, its meaning and default; reading them from recipes and the command line.
+"""Reading settings from recipes and the command line; what they are stands in `settings`.
 
 Seen by `cli`, `api` and `engine/plan` alone: everything below takes flat arguments.
 """
@@ -7,193 +7,38 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dmt.errors import SettingError
+from dmt.settings import Peers, Settings, Training
 
-
-class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
-
-
-class Training(_Group):
-    """How one network is trained."""
-
-    epochs: float | None = Field(
-        None,
-        gt=0,
-        description="passes over the selected images (round 0: over the labeled ones), "
-        "instead of a share of `steps`",
-    )
-    lr: float = Field(0.05, gt=0, description="learning rate at the start of a stage")
-    lr_schedule: Literal["cosine", "poly", "constant"] = "cosine"
-    warmup: int = Field(0, ge=0, description="steps over which the learning rate rises to lr")
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
-    ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="share of history kept in the averaged weights; 0 = none"
-    )
-    mixup: float = Field(0.75, ge=0, description="Beta's parameter; 0 = no mixup")
-    keep_max: bool = Field(True, description="λ ← max(λ, 1 − λ)")
-
-
-class Initial(Training):
-    """Round 0, on the given labels; also the baseline and the oracle."""
-
-    share: float | None = Field(
-        None, gt=0, lt=1, description="of `steps`, for round 0; null: as much as a later round"
-    )
-
-
-class Student(Training):
-    """The rounds, on given and pseudo labels."""
-
-    start: Literal["fresh", "continue"] = Field(
-        "continue",
-        description="begin a round from new weights or the peer's own (chain: fresh)",
-    )
-    lr_span: Literal["stage", "run"] = Field(
-        "stage",
-        description="whether the schedule restarts with every round, or peers follow one over "
-        "round 0 and all rounds (student.lr_span; needs student.start=continue)",
-    )
-    labeled_share: float = Field(
-        0.125, gt=0, le=1, description="share of labeled images in a batch of the rounds"
-    )
-
-
-class Data(_Group):
-    """What images become before a network sees them, and which are held out."""
-
-    image_size: int | None = Field(None, ge=8, description="side in pixels; chosen if null")
-    flip: bool = True
-    shift: float = Field(0.125, ge=0, le=0.5, description="share of the side")
-    scale: tuple[float, float] = Field((1.0, 1.0), description="zoom range of a training view")
-    rotate: float = Field(0.0, ge=0, le=180, description="degrees, ±")
-    fill: int | Literal["edge"] = Field("edge", description="what comes in from outside: 0–255")
-    randaugment: int = Field(1, ge=0, description="operations a training view undergoes")
-    magnitude: tuple[int, int] = Field((1, 10), description="of 10, drawn for every image")
-    cutout: float = Field(0.0, ge=0, le=1, description="an extra cutout, share of the side")
-    val_per_class: int = Field(0, ge=0, description="kept for validation when labels are hidden")
-    hold_out: float = Field(
-        0.2, gt=0, lt=1, description="share of the labels held out if there is no test/ or val/"
-    )
-    memory_limit: float = Field(
-        4.0, ge=0, description="GB up to which the images are kept in memory on the device"
-    )
-
-
-class Selection(_Group):
-    """Which pseudo labels a round trains on."""
-
-    kind: Literal["global", "class-balanced"] = "global"
-    fractions: list[Annotated[float, Field(gt=0, le=1)]] | None = Field(
-        None, min_length=1, description="label fraction of every round; null: 1/R, 2/R … 1"
-    )
-
-
-class Weighting(_Group):
-    """The exponents of the dynamic weights."""
-
-    agreement_gamma: float = Field(4.0, ge=0)
-    disagreement_gamma: float = Field(4.0, ge=0)
-    ramp: bool = Field(True, description="γ · exp(−5 (1 − t/T)²) over a stage")
-
-
-class Peer(_Group):
-    """What one peer has of its own; null: as its twin."""
-
-    model: str | None = None
-    weights: str | None = None
-
-
-class Peers(_Group):
-    """The two lasting models."""
-
-    a: Peer = Peer()
-    b: Peer = Peer()
-    labeled_subset: Literal["all", "dms"] = Field(
-        "all", description="dms: difference-maximised sampling of the labels for round 0"
-    )
-
-
-class Track(_Group):
-    """Where figures go besides the run's folder."""
-
-    to: Literal["none"] = Field("none", description="others are not available yet")
-
-
-def _parse_budget(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?", value.strip())
-    if not match:
-        raise ValueError("give a time such as 90s, 30m or 2h")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}[match[2]]
-
-
-class Settings(_Group):
-    """All settings of a run; `config.yaml` is this, resolved."""
-
-    dataset: str | None = Field(None, description="DATA, as given on the command line")
-    recipe: str | None = None
-    method: Literal["supervised", "self-training", "dst", "mutual", "naive", "flip", "dmt"] = "dmt"
-    seed: int = Field(0, ge=0)
-    out: str | None = Field(None, description="the run's folder; null: runs/<name>")
-    budget: Annotated[float | None, BeforeValidator(_parse_budget)] = Field(
-        None, gt=0, description="time for everything, such as 30m; chooses steps, size and model"
-    )
-    steps: int | None = Field(
-        None, gt=0, description="optimizer steps of one peer in the whole run, round 0 included"
-    )
-    labels: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="hide all but this share (≤ 1) or number of labels, for experiments"
-    )
-    labels_per_class: int | None = Field(None, gt=0, description="hide all but this many a class")
-    rounds: int = Field(5, ge=1)
-    schedule: Literal["pair", "chain"] = "pair"
-    model: str = Field("auto", description="wrn_D_W, any timm classifier, package.module:factory")
-    peers: Peers = Peers()
-    weights: str = Field(
-        "none", description="none, pretrained, auto (pretrained where it can be had)"
-    )
-    init_from: str | None = Field(None, description="not available yet")
-    baseline: Literal["equal", "pair", "round0", "none"] = Field(
-        "equal", description="what is trained on the labels alone, to compare with"
-    )
-    oracle: bool = Field(False, description="also train on all labels, hidden ones included")
-    folds: int = Field(0, ge=0, description="judge on all labels by this many runs; 0 = off")
-    device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    workers: int | None = Field(
-        None, ge=0, description="threads that decode; null: as many as cores"
-    )
-    batch_size: int = Field(128, ge=2)
-    parallel_peers: Literal[False] = Field(False, description="true is not available yet")
-    checkpoint_every: float = Field(300.0, gt=0, description="seconds")
-    bad_images: Literal["stop", "skip"] = "stop"
-    trust_code: bool = Field(False, description="run a factory that only a run's config names")
-    initial: Initial = Initial()
-    student: Student = Student()
-    data: Data = Data()
-    selection: Selection = Selection()
-    weighting: Weighting = Weighting()
-    track: Track = Track()
+__all__ = [
+    "Peers",
+    "Settings",
+    "Training",
+    "describe",
+    "dump",
+    "flat_words",
+    "load_recipe",
+    "recipe_header",
+    "recipe_names",
+    "resolve",
+    "yaml_value",
+]
 
 
 # What a recipe says by another name of the same thing gives way to the person's own word: without
 # this, a recipe's `steps` would make `budget=` mean nothing.
 _DISPLACED = {
-    "labels": ("labels_per_class",),
+    "labels": ("labels_per_class", "data.labeled_list"),
+    "data.labeled_list": ("labels", "labels_per_class"),
     "labels_per_class": ("labels",),
     "steps": ("initial.epochs", "student.epochs"),
     "budget": ("steps", "initial.epochs", "student.epochs"),
@@ -215,7 +60,7 @@ def resolve(
         SettingError: an unknown key or recipe (with the nearest one), or a value that a key
             does not take.
     """
-    given = _flatten(_parse_words(overrides) if not isinstance(overrides, Mapping) else overrides)
+    given = flat_words(overrides)
     recipe = given.get("recipe", default_recipe)
     layers = _flatten(load_recipe(str(recipe))) if recipe is not None else {}
     for key in (key for key in _DISPLACED if given.get(key) is not None):
@@ -237,6 +82,15 @@ def resolve(
         return Settings.model_validate(_nest(layers))
     except ValidationError as error:
         raise SettingError(_one_sentence(error.errors()[0])) from error
+
+
+def flat_words(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """`key=value` words or a nested mapping as dotted keys and values.
+
+    Raises:
+        SettingError: a word is no `key=value`.
+    """
+    return _flatten(_parse_words(overrides) if not isinstance(overrides, Mapping) else overrides)
 
 
 def load_recipe(name: str) -> dict[str, Any]:

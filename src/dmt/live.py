@@ -73,8 +73,9 @@ class PlainView:
         elif event["event"] == "label":
             accuracy = event["pseudo_label_accuracy"]
             known = "" if accuracy is None else f", {100 * accuracy:.1f} % of them right"
+            unit = event["unit"]
             self._say(
-                f"round {event['round']}: {event['teacher']} labels {event['pool']:,} images, "
+                f"round {event['round']}: {event['teacher']} labels {event['pool']:,} {unit}, "
                 f"{event['selected']:,} kept{known}"
             )
         elif event["event"] == "evaluate":

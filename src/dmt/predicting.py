@@ -1,4 +1,7 @@
-"""`dmt predict`: a run's model over files and folders, as rows of a table."""
+"""`dmt predict`: a run's classifier over files and folders, as rows of a table.
+
+Scenes are `mask_predicting`'s; how images are found and how a table is written serves both.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dmt.api import load
 from dmt.data.decode import decode, image_paths, shown
 from dmt.engine.model import Model
 from dmt.errors import DataError, SettingError
 from dmt.records import write_text
+from dmt.using import load
 
 _CHUNK = 512
+
+
+class Found(NamedTuple):
+    """An image file, and its path as the person would tell it from the others they named."""
+
+    path: Path
+    name: str  # relative to the folder that was named; of a file that was named, its last part
 
 
 class Row(NamedTuple):
@@ -43,46 +53,65 @@ def predict_paths(
         DataError: a path that is not there, a folder without an image, an unreadable image
             (unless `bad_images` is "skip": then they are named through `say`).
     """
+    is_skipping = is_to_skip(bad_images)
+    files = [found.path for found in find_images(paths)]
+    model = load(run, device=device, trust_code=trust_code)
+    assert isinstance(model, Model), "a segmentation's images go through predict_masks"
+    return _rows(model, files, is_skipping, say)
+
+
+def is_to_skip(bad_images: str) -> bool:
+    """Whether unreadable images are passed over.
+
+    Raises:
+        SettingError: it is neither "stop" nor "skip".
+    """
     if bad_images not in {"stop", "skip"}:
         raise SettingError(f"bad_images={bad_images} does not work; use stop or skip")
-    files = list(_files(paths))
-    model = load(run, device=device, trust_code=trust_code)
-    return _rows(model, files, bad_images == "skip", say)
+    return bad_images == "skip"
 
 
-def write_csv(rows: Iterable[Row], out: str | None) -> int:
-    """Write `path,label,confidence,agreement` to a file (whole or not at all) or to stdout.
+def find_images(paths: Sequence[str]) -> Iterator[Found]:
+    """The files among `paths`, and the images in the folders among them, in order.
+
+    Raises:
+        DataError: a path that is not there, a folder without an image, or no path at all.
+    """
+    if not paths:
+        raise DataError("no image or folder was named to predict")
+    for path in paths:
+        if os.path.isdir(path):
+            names = image_paths(path)
+            if not names:
+                raise DataError(f"there is no image in {shown(path)}")
+            yield from (Found(Path(path) / name, name) for name in names)
+        elif os.path.exists(path):
+            yield Found(Path(path), os.path.basename(path))
+        else:
+            raise DataError(f"there is no {shown(path)}; give image files or folders")
+
+
+def write_csv(
+    rows: Iterable[Sequence[str | float | None]],
+    out: str | None,
+    columns: Sequence[str] = Row._fields,
+) -> int:
+    """Write rows under their columns' names to a file (whole or not at all) or to stdout.
 
     Returns:
         How many rows.
     """
     stream = io.StringIO(newline="") if out else sys.stdout
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(Row._fields)
+    writer.writerow(columns)
     num = 0
     for row in rows:
-        agreement = "" if row.agreement is None else f"{row.agreement:.6f}"
-        writer.writerow([row.path, row.label, f"{row.confidence:.6f}", agreement])
+        writer.writerow(f"{each:.6f}" if isinstance(each, float) else each for each in row)
         num += 1
     if out:
         assert isinstance(stream, io.StringIO)
         write_text(Path(out), stream.getvalue())
     return num
-
-
-def _files(paths: Sequence[str]) -> Iterator[Path]:
-    if not paths:
-        raise DataError("no image or folder was named to predict")
-    for path in paths:
-        if os.path.isdir(path):
-            found = image_paths(path)
-            if not found:
-                raise DataError(f"there is no image in {shown(path)}")
-            yield from (Path(path) / name for name in found)
-        elif os.path.exists(path):
-            yield Path(path)
-        else:
-            raise DataError(f"there is no {shown(path)}; give image files or folders")
 
 
 def _rows(

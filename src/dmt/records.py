@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -31,7 +31,8 @@ class Record(BaseModel):
 class Difference(Record):
     """`method − supervised` in points of the metric, and how sure we are of it.
 
-    `low` and `high` bound the 95 % interval; `p_value` is the exact McNemar test's.
+    `low` and `high` bound the 95 % interval; `p_value` is the exact McNemar test's. `num_blocks`:
+    how many observations the images of a segmentation count for, null for a classification.
     """
 
     value: float
@@ -39,10 +40,14 @@ class Difference(Record):
     high: float
     p_value: float | None
     num_images: int
+    num_blocks: int | None = None
 
 
 class ClassSelection(Record):
-    """One class of one labeling: what was predicted, what was kept, what of it is true."""
+    """One class of one labeling: what was predicted, what was kept, what of it is true.
+
+    Counted are images, or pixels in a segmentation.
+    """
 
     name: str
     predicted: int
@@ -54,6 +59,7 @@ class RoundRecord(Record):
     """What one round did. Figures of the labeling are means over its teachers.
 
     `peers` gives the metric in % after the round on the validation part, by peer; null without one.
+    `selected` counts `unit`.
     """
 
     round: int
@@ -61,6 +67,7 @@ class RoundRecord(Record):
     selected: int
     pseudo_label_accuracy: float | None
     peers: dict[str, float | None]
+    unit: Literal["images", "pixels"] = "images"
 
 
 class Confusion(Record):
@@ -69,6 +76,17 @@ class Confusion(Record):
     model: str
     split: str
     counts: list[list[int]]
+
+
+class ModelScores(Record):
+    """What a segmentation of the held-out images by `model` is worth, in %.
+
+    `iou` is by class, in the order of `Summary.classes`; null: absent from truth and prediction.
+    """
+
+    model: str
+    pixel_accuracy: float
+    iou: list[float | None]
 
 
 class ImagesSeen(Record):
@@ -107,6 +125,8 @@ class Summary(Record):
     rounds: list[RoundRecord]
     classes: list[str]
     confusion: list[Confusion]
+    scores: list[ModelScores] = Field([], description="of a segmentation, by model")
+    unlabeled_classes: list[str] = Field([], description="classes without any labeled pixel")
     seconds: float
     images_per_second: float
     labeled: int
@@ -117,6 +137,49 @@ class Summary(Record):
     command: str
     alarms: list[str] = []
     notes: list[str] = []
+
+
+def round_records(events: Iterable[Mapping[str, Any]], fold: str = "") -> list[RoundRecord]:
+    """One record a round, from the events of `metrics.jsonl`.
+
+    Args:
+        events: all of them or those so far; of a line that was written again after a resume, the
+            later one counts.
+        fold: whose rounds; empty for those of the run itself.
+    """
+    prefix = f"fold{fold}/round" if fold else "round"
+    labels: dict[int, dict[tuple[str, str], Mapping[str, Any]]] = {}
+    peers: dict[int, dict[str, float | None]] = {}
+    for event in events:
+        if not str(event.get("stage", "")).startswith(prefix) or "round" not in event:
+            continue
+        number = event["round"]
+        if event["event"] == "label":
+            labels.setdefault(number, {})[event["teacher"], event["student"]] = event
+        elif event["event"] == "step":
+            peers.setdefault(number, {}).setdefault(event["peer"], None)
+        elif event["event"] == "evaluate" and event["split"] == "val":
+            peers.setdefault(number, {})[event["peer"]] = event["value"]
+    return [
+        _round_record(number, list(labels.get(number, {}).values()), peers.get(number, {}))
+        for number in sorted(labels.keys() | peers.keys())
+    ]
+
+
+def _round_record(
+    number: int, labels: Sequence[Mapping[str, Any]], peers: dict[str, float | None]
+) -> RoundRecord:
+    accuracies = [event["pseudo_label_accuracy"] for event in labels]
+    known = [value for value in accuracies if value is not None]
+    num = max(1, len(labels))
+    return RoundRecord(
+        round=number,
+        label_fraction=labels[0]["label_fraction"] if labels else None,
+        selected=round(sum(event["selected"] for event in labels) / num),
+        pseudo_label_accuracy=sum(known) / len(known) if known else None,
+        peers=peers,
+        unit=labels[0].get("unit", "images") if labels else "images",
+    )
 
 
 def write_bytes(path: Path, content: bytes) -> None:

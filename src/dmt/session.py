@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from dmt.config import Settings, dump
 from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
 from dmt.data.fingerprint import changed, fingerprint
-from dmt.data.pool import Pool, open_pool
-from dmt.data.splits import Split, fold_splits, make_split
-from dmt.data.transforms import Augmentation
+from dmt.data.splits import Parts
 from dmt.engine.folder import RunFolder
 from dmt.engine.interrupt import listening
+from dmt.engine.networks import build_stage
 from dmt.engine.outcome import RunFacts, final_models, summarize
-from dmt.engine.plan import Sizes, plan
+from dmt.engine.plan import plan
 from dmt.engine.runner import Listener, Runner
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
-from dmt.errors import DataError, RunError, SettingError
+from dmt.errors import RunError, SettingError
+from dmt.image_material import ImageMaterial
 from dmt.insight.report import write_report
+from dmt.materials import Material, sizes_of
 from dmt.methods import make_method
-from dmt.models.build import build
 from dmt.records import CONFIG, DATA, METRICS, SUMMARY, Summary, read_json, read_metrics, write_json
+from dmt.scene_material import SceneMaterial
 from dmt.sizing import choose, fill_steps
-from dmt.tasks.classification import Classification
-
-_GIGABYTE = 1 << 30
 
 
 class Session:
@@ -45,6 +45,7 @@ class Session:
         listener: Listener,
     ) -> None:
         self._began = time.perf_counter()
+        self._material = open_material(catalog)
         self._catalog = catalog
         self._settings = settings
         self._folder = folder
@@ -54,42 +55,40 @@ class Session:
     def begin(self) -> Summary:
         """Choose what is left open, write down what will be done, and do it."""
         split, say = self._split(skip=()), self._listener.on_note
-        self._check(split)
+        self._material.check(self._settings, split)
         for note in self._runtime.notes:
             say(note)
-        self._settings = choose(self._settings, self._catalog, sizes_of(split), self._runtime, say)
-        pool, bad = self._open_pool()
+        self._settings = choose(
+            self._settings,
+            self._material,
+            sizes_of(split, self._catalog),
+            self._runtime,
+            say,
+        )
+        bad = self._material.open(self._settings, self._runtime)
         if bad:
             say(_left_out(bad))
-            split = self._split(skip=bad)
-            self._check(split)
+        split = self._split(skip=bad)  # again, as sizes are known now too
+        self._material.check(self._settings, split)
         self._tell(split)
         self._settings = fill_steps(
             self._settings,
-            pool,
-            len(self._catalog.classes),
-            sizes_of(split),
+            self._material,
+            sizes_of(split, self._catalog),
             self._runtime,
             time.perf_counter() - self._began,
             say,
         )
-        stored = self._settings.model_copy(
-            update={
-                "out": None,
-                "trust_code": False,
-                "dataset": _absolute(self._settings.dataset),
-                "precision": self._runtime.precision,
-            }
-        )
-        self._try_networks(sizes_of(split))
+        self._try_networks(split)
         data = fingerprint(self._catalog, split)
-        self._folder.begin(dump(stored), {**data, "sizes": sizes_of(split).__dict__, "bad": bad})
-        return self._work(pool, split)
+        sizes = sizes_of(split, self._catalog).__dict__
+        self._folder.begin(dump(self._stored()), {**data, "sizes": sizes, "bad": bad})
+        return self._work(split)
 
     def go_on(self) -> Summary:
         """Check that nothing changed, and do what is left."""
         before = read_json(self._folder.path / DATA)
-        pool, bad = self._open_pool()
+        bad = self._material.open(self._settings, self._runtime)
         split = self._split(skip=bad)
         difference = changed(before, fingerprint(self._catalog, split))
         if difference is not None:
@@ -97,23 +96,15 @@ class Session:
                 f"{self._folder.path} cannot go on: {difference}; put the data back as it was, or "
                 "start a new run"
             )
-        return self._work(pool, split)
+        return self._work(split)
 
-    def _work(self, pool: Pool, split: Split) -> Summary:
+    def _work(self, split: Parts) -> Summary:
         settings, runtime = self._settings, self._runtime
-        splits: dict[int | None, Split] = {None: split}
+        splits: dict[int | None, Parts] = {None: split}
         if settings.folds:
-            parts = fold_splits(split, folds=settings.folds, seed=settings.seed)
-            splits |= dict(enumerate(parts))
-        task = Classification(
-            pool,
-            splits,
-            self._catalog.classes,
-            _augmentation(settings),
-            settings.seed,
-            runtime,
-        )
-        stages = plan(settings, sizes_of(split))
+            splits |= dict(enumerate(self._material.folds(settings, split)))
+        task = self._material.task(settings, splits, runtime)
+        stages = plan(settings, sizes_of(split, self._catalog))
         self._listener.on_plan(stages)
         with listening() as stop:
             runner = Runner(
@@ -123,7 +114,7 @@ class Session:
                 self._folder,
                 runtime,
                 seed=settings.seed,
-                image_size=pool.size,
+                image_size=max(self._material.shapes(settings).view),
                 checkpoint_every=settings.checkpoint_every,
                 allow_code=True,  # checked before this session began
                 listener=self._listener,
@@ -155,7 +146,33 @@ class Session:
         runtime.barrier()
         return summary
 
-    def _facts(self, split: Split) -> RunFacts:
+    def _stored(self) -> Settings:
+        """The settings as they repeat this run from any folder."""
+        settings = self._settings
+        data, peers = settings.data, settings.peers
+        named = {"a": peers.a, "b": peers.b}
+        return settings.model_copy(
+            update={
+                "out": None,
+                "trust_code": False,
+                "dataset": _absolute(settings.dataset),
+                "precision": self._runtime.precision,
+                "weights": _absolute_file(settings.weights),
+                "peers": peers.model_copy(
+                    update={
+                        name: peer.model_copy(update={"weights": _absolute_file(peer.weights)})
+                        for name, peer in named.items()
+                    }
+                ),
+                "data": data.model_copy(
+                    update={
+                        "labeled_list": _absolute_file(data.labeled_list),
+                    }
+                ),
+            }
+        )
+
+    def _facts(self, split: Parts) -> RunFacts:
         settings = self._settings
         held_out = split.held_out
         if settings.folds:
@@ -182,62 +199,41 @@ class Session:
                 ]
             ),
             notes=split.notes,
+            unlabeled_classes=self._material.unlabeled_classes(split),
         )
 
-    def _split(self, skip: Sequence[str]) -> Split:
-        settings = self._settings
-        labels = settings.labels
-        if labels is not None and labels > 1:
-            if labels != int(labels):
-                raise SettingError(f"labels={labels} must be a share up to 1 or a whole number")
-            labels = int(labels)
-        return make_split(
-            self._catalog,
-            seed=settings.seed,
-            labels_per_class=settings.labels_per_class,
-            labels=labels,
-            val_per_class=settings.data.val_per_class,
-            hold_out=0.0 if settings.folds else settings.data.hold_out,
-            skip=skip,
-        )
+    def _split(self, skip: Sequence[str]) -> Parts:
+        split: Parts = self._material.split(self._settings, skip)
+        return split
 
-    def _check(self, split: Split) -> None:
-        """Find what the run would fail on later, before anything is measured or written."""
-        _augmentation(self._settings)
-        if len(set(split.labels.tolist())) < len(self._catalog.classes):
-            missing = set(range(len(self._catalog.classes))) - set(split.labels.tolist())
-            name = self._catalog.classes[min(missing)]
-            raise DataError(
-                f"class {name!r} has no labeled image left to train on; label one of it, or "
-                "remove the class"
-            )
-        if self._settings.folds:
-            fold_splits(split, folds=self._settings.folds, seed=self._settings.seed)
-
-    def _try_networks(self, sizes: Sizes) -> None:
+    def _try_networks(self, split: Parts) -> None:
         """Build each kind of network once, so that a wrong name leaves no run behind."""
-        stages = plan(self._settings, sizes)
+        stages = plan(self._settings, sizes_of(split, self._catalog))
         num_ranks = self._runtime.world_size
-        for each in stages:
-            if isinstance(each, TrainStage) and each.fit.num_blocks % num_ranks:
+        trained = [each for each in stages if isinstance(each, TrainStage)]
+        for each in trained:
+            if each.fit.num_blocks % num_ranks:
                 raise SettingError(
                     f"batch_size={each.fit.batch_size} with {each.fit.num_labeled} labeled images "
                     f"cannot be spread over {num_ranks} ranks; make both numbers multiples of it "
                     "(student.labeled_share)"
                 )
-        assert self._settings.data.image_size is not None
-        for model, weights in dict.fromkeys(
-            (each.model, each.weights) for each in stages if isinstance(each, TrainStage)
-        ):
-            build(
-                model,
+        kinds = {(each.model, each.weights, each.preprocessing): each for each in trained}
+        shapes = self._material.shapes(self._settings)
+        for each in kinds.values():
+            _, report = build_stage(
+                each,
                 len(self._catalog.classes),
                 seed=0,
-                image_size=self._settings.data.image_size,
-                pretrained=weights == "pretrained",
+                image_size=max(shapes.view),
+                is_dense=shapes.is_dense,
+                has_weights=True,
+                allow_code=True,
             )
+            if report is not None:
+                self._listener.on_note(report.sentence())
 
-    def _tell(self, split: Split) -> None:
+    def _tell(self, split: Parts) -> None:
         for note in split.notes:
             self._listener.on_note(note)
         if not len(split.unlabeled):
@@ -251,18 +247,6 @@ class Session:
                 + ("; test/ is not looked at" if len(split.test) else "")
             )
 
-    def _open_pool(self) -> tuple[Pool, list[str]]:
-        settings = self._settings
-        assert settings.data.image_size is not None
-        return open_pool(
-            self._catalog,
-            size=settings.data.image_size,
-            device=self._runtime.device,
-            workers=num_workers(settings.workers),
-            memory_limit=int(settings.data.memory_limit * _GIGABYTE),
-            bad_images=settings.bad_images,
-        )
-
 
 def _left_out(bad: Sequence[str]) -> str:
     """Names a few; `data.json` lists all."""
@@ -271,37 +255,20 @@ def _left_out(bad: Sequence[str]) -> str:
     return f"left out {len(bad)} unreadable image{'s' * (len(bad) > 1)}: {named}{more}"
 
 
-def _augmentation(settings: Settings) -> Augmentation:
-    data = settings.data
-    try:
-        return Augmentation(
-            flip=data.flip,
-            shift=data.shift,
-            scale=data.scale,
-            rotate=data.rotate,
-            fill=data.fill,
-            randaugment=data.randaugment,
-            magnitude=data.magnitude,
-            cutout=data.cutout,
-        )
-    except SettingError as error:
-        raise SettingError(f"data.{error}") from error
-
-
-def sizes_of(split: Split) -> Sizes:
-    """How many images of each sort a split has."""
-    return Sizes(len(split.labeled), len(split.unlabeled), len(split.hidden))
+def open_material(catalog: Catalog) -> Material[Any]:
+    """What a session needs of a data set, by its task."""
+    return ImageMaterial(catalog) if catalog.masks is None else SceneMaterial(catalog)
 
 
 def _absolute(dataset: str | None) -> str | None:
     """DATA so that it is found from any folder; the name of a built-in stays a name."""
-    if dataset is None or dataset in {"digits", "cifar10"}:
+    if dataset is None or re.fullmatch(r"digits|cifar10|shapes(:.*)?", dataset):
         return dataset
     if dataset.startswith("cifar10:"):
         return f"cifar10:{os.path.abspath(dataset.removeprefix('cifar10:'))}"
     return os.path.abspath(dataset)
 
 
-def num_workers(asked: int | None) -> int:
-    """Threads that decode: as asked, or as many as cores."""
-    return max(1, os.cpu_count() or 1) if asked is None else asked
+def _absolute_file(named: str | None) -> str | None:
+    """A file by its whole path; a word that is none stays a word."""
+    return os.path.abspath(named) if named and os.path.isfile(named) else named

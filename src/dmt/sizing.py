@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
 import torch
 
 from dmt.config import Settings
-from dmt.data.catalog import Catalog
-from dmt.data.pool import Pool
-from dmt.data.sizes import typical_side
 from dmt.engine.budget import Rates, Workload, measure
 from dmt.engine.plan import Sizes, first_share, num_rounds_of, peer_names, plan
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 from dmt.engine.step import Batch, Position
 from dmt.errors import EnvironmentFault, SettingError
+from dmt.materials import Candidate, Material, Split
 from dmt.methods import make_method
 from dmt.models.build import build
 
@@ -27,63 +24,51 @@ _MEASURE_SHARE = 0.01  # of the budget, for each of a candidate's three rates
 _MEASURE_LIMIT = 1.5  # seconds
 _RESERVE = 0.9  # of the time left: what is not training or labeling (saving, the last table)
 _PASSES = 30  # over all images that a model should be able to make to be worth its size
-_FEWEST, _MOST = 50_000, 3_000_000  # images a peer should see, whatever the passes
+_MOST = 3_000_000  # images that are enough, whatever the passes
 _FEWEST_STEPS = 20  # a round
 
 
-class Candidate(NamedTuple):
-    """A model at an image size."""
-
-    model: str
-    image_size: int
-    weights: str
-
-
 def choose(
-    settings: Settings, catalog: Catalog, sizes: Sizes, runtime: Runtime, say: Say
+    settings: Settings, material: Material[Split], sizes: Sizes, runtime: Runtime, say: Say
 ) -> Settings:
-    """Settings with model, image size and pre-training filled in, the largest that time allows.
+    """Settings with model, sizes and pre-training filled in, the largest that time allows.
 
     What is set already stays. Without a budget nothing is measured.
 
     Raises:
         EnvironmentFault: pre-trained weights were asked for and cannot be had.
     """
-    side = typical_side(catalog)
-    candidates = list(_candidates(settings, side))
-    if settings.weights == "pretrained":
-        candidates = [each for each in candidates if each.weights == "pretrained"]
+    candidates = list(material.candidates(settings))
     if not candidates:
         raise SettingError(
             "weights=pretrained is not for the small networks that images of this size get; name "
             "one with model= (and data.image_size=), or set weights=none"
         )
     if len(candidates) == 1:
-        return _filled(settings, candidates[0])
+        return material.filled(settings, candidates[0])
     if settings.budget is None or settings.steps is not None:
         chosen = candidates[0]
         if settings.model != "auto":
-            num_classes = len(catalog.classes)
-            chosen = next(c for c in candidates[::-1] if _is_available(c, settings, num_classes))
+            chosen = next(c for c in candidates[::-1] if _is_available(c, settings, material))
         say(f"model {chosen.model} at {chosen.image_size}×{chosen.image_size} pixels")
-        return _filled(settings, chosen)
-    groups = [[c for c in candidates if c.weights == kind] for kind in ("pretrained", "none")]
+        return material.filled(settings, chosen)
+    groups = [[c for c in candidates if (c.weights == "none") == plain] for plain in (False, True)]
     for group in groups:
-        best = _largest_in_time(group, settings, catalog, sizes, runtime, say)
+        best = _largest_in_time(group, settings, material, sizes, runtime, say)
         if best is not None:
-            return _filled(settings, best)
+            return material.filled(settings, best)
     if not groups[1]:
         raise EnvironmentFault(
             f"budget={settings.budget:.0f}s is too short for pre-trained {settings.model}, or its "
             "weights cannot be had; give more time or weights=none"
         )
-    return _filled(settings, groups[1][0])
+    return material.filled(settings, groups[1][0])
 
 
 def _largest_in_time(
     candidates: list[Candidate],
     settings: Settings,
-    catalog: Catalog,
+    material: Material[Split],
     sizes: Sizes,
     runtime: Runtime,
     say: Say,
@@ -91,11 +76,12 @@ def _largest_in_time(
     """The last of `candidates`, from the cheapest on, that sees enough images in the budget."""
     assert settings.budget is not None
     began, best = time.perf_counter(), None
-    wanted = min(max(_PASSES * (sizes.num_labeled + sizes.num_pool), _FEWEST), _MOST)
+    passes = _PASSES * (sizes.num_labeled + sizes.num_pool)
+    wanted = min(max(passes, material.fewest_images), _MOST)
     for candidate in candidates:
-        trial = _filled(settings, candidate)
+        trial = material.filled(settings, candidate)
         try:
-            rates = _measure(trial, len(catalog.classes), sizes, runtime)
+            rates = _measure(trial, material, sizes, runtime)
         except EnvironmentFault:
             if settings.weights == "pretrained":
                 raise
@@ -115,8 +101,7 @@ def _largest_in_time(
 
 def fill_steps(
     settings: Settings,
-    pool: Pool,
-    num_classes: int,
+    material: Material[Split],
     sizes: Sizes,
     runtime: Runtime,
     spent: float,
@@ -125,7 +110,7 @@ def fill_steps(
     """Settings with `steps` filled in from the budget, if nothing else says how long to train.
 
     Args:
-        pool: the images, whose reading may be slower than training.
+        material: opened; reading it may be slower than training.
         spent: seconds of the budget that are gone already.
 
     Raises:
@@ -135,8 +120,8 @@ def fill_steps(
         return settings
     budget = settings.budget if settings.budget is not None else 1800.0
     began = time.perf_counter()
-    rates = _measure(settings, num_classes, sizes, runtime)
-    reading = runtime.agree(_reading_rate(pool, settings.batch_size))
+    rates = _measure(settings, material, sizes, runtime)
+    reading = runtime.agree(_reading_rate(settings, material))
     rates = Rates(*(min(rate, reading) for rate in rates))
     spent = runtime.agree(spent + time.perf_counter() - began)
     workload = _workload(settings, sizes)
@@ -156,47 +141,24 @@ def fill_steps(
     return settings.model_copy(update={"steps": steps})
 
 
-def _candidates(settings: Settings, side: int) -> Iterator[Candidate]:
-    """From the least to the most costly, those with pre-trained weights last."""
-    size, weights = settings.data.image_size, settings.weights
-    if settings.model != "auto":
-        sizes = [size] if size else [each for each in (32, 64, 96, 128, 160, 224) if each <= side]
-        for kind in ("none", "pretrained"):
-            if weights in {kind, "auto"}:
-                for each in sizes or [max(8, side)]:
-                    yield Candidate(settings.model, each, kind)
-        return
-    small = size or max(8, min(side, 64))
-    if small <= 48:
-        for model in ("wrn_10_1", "wrn_16_1", "wrn_16_2", "wrn_28_2"):
-            yield Candidate(model, small, "none")
-        return
-    for model, wanted in (
-        ("wrn_10_1", 32), ("wrn_16_1", 48), ("wrn_16_1", 64), ("wrn_16_2", 64)
-    ):  # fmt: skip
-        yield Candidate(model, size or min(wanted, side), "none")
-    if weights != "none":  # without pre-training these lose to the small ones
-        for model, wanted in (
-            ("mobilenetv3_small_100", 128), ("resnet18", 128), ("resnet18", 160)
-        ):  # fmt: skip
-            yield Candidate(model, size or min(wanted, side), "pretrained")
-
-
-def _is_available(candidate: Candidate, settings: Settings, num_classes: int) -> bool:
+def _is_available(
+    candidate: Candidate, settings: Settings, material: Material[Split]
+) -> bool:
     """Whether a candidate's weights are cached or can be fetched.
 
     Raises:
         EnvironmentFault: they cannot, and nothing else was asked for.
     """
-    if candidate.weights == "none":
+    if candidate.weights != "pretrained":
         return True
     try:
         build(
             candidate.model,
-            num_classes,
+            len(material.catalog.classes),
             seed=0,
             image_size=candidate.image_size,
             pretrained=True,
+            is_dense=material.catalog.task == "segmentation",
         )
     except EnvironmentFault:
         if settings.weights == "pretrained":
@@ -205,25 +167,17 @@ def _is_available(candidate: Candidate, settings: Settings, num_classes: int) ->
     return True
 
 
-def _filled(settings: Settings, candidate: Candidate) -> Settings:
-    return settings.model_copy(
-        update={
-            "model": candidate.model,
-            "weights": candidate.weights,
-            "data": settings.data.model_copy(update={"image_size": candidate.image_size}),
-        }
-    )
-
-
 def _has_epochs(settings: Settings, sizes: Sizes) -> bool:
     return settings.initial.epochs is not None and (
         settings.student.epochs is not None or not num_rounds_of(settings, sizes)
     )
 
 
-def _measure(settings: Settings, num_classes: int, sizes: Sizes, runtime: Runtime) -> Rates:
+def _measure(
+    settings: Settings, material: Material[Split], sizes: Sizes, runtime: Runtime
+) -> Rates:
     """The rates of round 0's step, of a student's step, and of labeling."""
-    assert settings.data.image_size is not None
+    shapes, num_classes = material.shapes(settings), len(material.catalog.classes)
     seconds = min(_MEASURE_LIMIT, (settings.budget or 1800.0) * _MEASURE_SHARE)
     # A plan of one step a stage, to measure just the steps that the run will take.
     stages = plan(settings.model_copy(update={"steps": 1, "folds": 0}), sizes)
@@ -233,12 +187,13 @@ def _measure(settings: Settings, num_classes: int, sizes: Sizes, runtime: Runtim
         first.model,
         num_classes,
         seed=0,
-        image_size=settings.data.image_size,
+        image_size=max(shapes.view),
         pretrained=first.weights == "pretrained",
+        is_dense=shapes.is_dense,
     ).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     rates = measure(
         net,
-        settings.data.image_size,
+        shapes,
         num_classes,
         student.fit,
         make_method(first, _same, num_classes),
@@ -254,12 +209,11 @@ def _same(batch: Batch, position: Position) -> Batch:
     return batch
 
 
-def _reading_rate(pool: Pool, batch_size: int) -> float:
-    """Images a second that the pool hands out."""
-    num = min(pool.num, 4 * batch_size)
+def _reading_rate(settings: Settings, material: Material[Split]) -> float:
+    """Images a second that are handed out."""
+    num = min(len(material.catalog), 4 * settings.batch_size)
     began = time.perf_counter()
-    for _ in pool.stream(torch.arange(num).split(batch_size)):
-        pass
+    material.read(settings, num)
     return num / max(time.perf_counter() - began, 1e-9)
 
 

@@ -11,15 +11,19 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src"
 
 BELOW_TASKS = ("engine", "data", "models", "metrics", "core")
-API = ("api", "session", "sizing", "checkup", "predicting")  # one row of the house
+API = (
+    "api", "using", "session", "sizing", "materials", "image_material", "scene_material",
+    "machine", "checkup", "mask_checkup", "predicting", "mask_predicting", "mask_evaluation",
+)  # one row of the house  # fmt: skip
 EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
 
 # Room -> what it may import from dmt, besides FREE. A name stands for itself and all inside it.
 ARROWS: dict[str, tuple[str, ...]] = {
     "": ("api", "core"),
     "__main__": ("cli",),
-    "cli": (*EVERYTHING, *API, "cli", "live", "doctor"),
+    "cli": (*EVERYTHING, *API, "cli", "live", "printing", "doctor"),
     "live": ("engine.stage",),
+    "printing": (),
     "doctor": ("engine.runtime",),
     **dict.fromkeys(API, (*EVERYTHING, *API)),
     "methods": ("methods", *BELOW_TASKS),
@@ -31,7 +35,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "models": ("models", "core"),
     "metrics": ("metrics", "core", "data.hidden"),
     "core": ("core",),
-    "config": (),
+    "config": ("settings",),
+    "settings": (),
     "recipes": (),
     "records": (),
     "errors": (),

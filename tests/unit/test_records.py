@@ -183,3 +183,65 @@ def test_a_folder_that_is_no_run_is_explained(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "gone"):
         with pytest.raises(RunError, match=r"is no run: it has no config\.yaml"):
             records.read_summary(folder)
+
+
+def label_event(round_: int, teacher: str, accuracy: float | None) -> dict[str, Any]:
+    return {
+        "event": "label",
+        "stage": f"round{round_}/label/{teacher}",
+        "round": round_,
+        "teacher": teacher,
+        "student": "b" if teacher == "a" else "a",
+        "label_fraction": round_ / 2,
+        "selected": 500 * round_,
+        "pseudo_label_accuracy": accuracy,
+    }
+
+
+def test_rounds_are_put_together_from_the_events() -> None:
+    step = {"event": "step", "round": 0, "stage": "round0/a", "peer": "a"}
+    evaluated = {**step, "event": "evaluate", "split": "val", "value": 9.0}
+    events = [
+        step,
+        {**step, "stage": "round0/b", "peer": "b"},
+        evaluated,
+        {"event": "finished", "stage": "round0/a", "seconds": 1.0},
+        label_event(1, "b", 0.8),
+        label_event(1, "a", 0.9),
+        {**step, "round": 1, "stage": "round1/a"},
+        {**evaluated, "round": 1, "stage": "round1/a", "value": 8.0},
+        {**evaluated, "stage": "fold0/round0/a", "value": 99.0},
+        {**step, "stage": "baseline/a"},
+    ]
+    first, second = records.round_records(events)
+    assert (first.round, first.label_fraction, first.selected) == (0, None, 0)
+    assert first.pseudo_label_accuracy is None
+    assert first.peers == {"a": 9.0, "b": None}
+    assert (second.round, second.label_fraction, second.selected) == (1, 0.5, 500)
+    assert second.pseudo_label_accuracy == pytest.approx(0.85)
+    assert second.peers == {"a": 8.0}
+    (in_fold,) = records.round_records(events, fold="0")
+    assert in_fold.peers == {"a": 99.0}
+
+
+def test_a_labeling_done_again_counts_once() -> None:
+    events = [label_event(1, "a", 0.5), label_event(1, "b", 0.8), label_event(1, "a", 0.9)]
+    (record,) = records.round_records(events)
+    assert record.pseudo_label_accuracy == pytest.approx(0.85)
+    assert record.unit == "images"
+
+
+def test_pixels_are_said_to_be_pixels() -> None:
+    (record,) = records.round_records([{**label_event(1, "a", None), "unit": "pixels"}])
+    assert (record.unit, record.selected) == ("pixels", 500)
+
+
+def test_unknown_accuracies_stay_unknown() -> None:
+    (record,) = records.round_records([label_event(1, "a", None), label_event(1, "b", None)])
+    assert record.pseudo_label_accuracy is None
+
+
+def test_a_summary_of_before_segmentation_is_still_read(tmp_path: Path) -> None:
+    new = {"scores", "unlabeled_classes"}
+    old = {key: value for key, value in summary().model_dump(mode="json").items() if key not in new}
+    assert records.read_summary(finished_run(tmp_path, json.dumps(old))).scores == []

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dmt.data.masks import Coding
+from dmt.data.mask_files import Coding
 from dmt.errors import DataError
 
 UNLABELED = -1

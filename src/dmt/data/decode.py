@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from dmt.errors import DataError
 
@@ -259,18 +261,22 @@ class _QuietPillow:
 _quiet_pillow = _QuietPillow()
 
 
-def _load(path: str | Path, size: int | None) -> Image.Image:
-    """The upright RGB image; with `size`, a JPEG may come reduced, to no less than twice that."""
+@contextmanager
+def opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
+    """The image file `path` with its header read and its pixels not yet decoded.
+
+    Raises:
+        DataError: as `decode`, whatever fails in opening it or inside the block.
+    """
     Image.init()
     formats = [name for name in _FORMATS if name in Image.OPEN]
     try:
         with _quiet_pillow, Image.open(path, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            if size is not None:
-                image.draft(None, (2 * size, 2 * size))
-            image.load()
-            return _upright(_to_rgb(image), image)
+            yield image
+    except DataError:
+        raise
     except Image.DecompressionBombError as error:
         raise DataError(
             f"the image {shown(path)} has more than {MAX_PIXELS // 1_000_000} million pixels: "
@@ -282,6 +288,15 @@ def _load(path: str | Path, size: int | None) -> Image.Image:
         raise DataError(f"the image {shown(path)} cannot be read: {error.strerror}") from error
     except Exception as error:  # decoders raise nearly every type there is on damaged bytes
         raise DataError(_why_unreadable(path, error)) from error
+
+
+def _load(path: str | Path, size: int | None) -> Image.Image:
+    """The upright RGB image; with `size`, a JPEG may come reduced, to no less than twice that."""
+    with opened(path) as image:
+        if size is not None:
+            image.draft(None, (2 * size, 2 * size))
+        image.load()
+        return turned(_to_rgb(image), orientation_of(image))
 
 
 def _why_unreadable(path: str | Path, error: Exception) -> str:
@@ -314,11 +329,18 @@ def _grey_to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return scaled
 
 
-def _upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
-    """Apply the orientation in the EXIF data of `source`, which is already loaded."""
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of an opened image: 1 (upright, also where it says nothing) to 8."""
     try:
-        orientation = source.getexif().get(_ORIENTATION_TAG)
+        # Not the PNG reader's own method: that one decodes all pixels to look behind them.
+        orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG)
     except Exception:  # damaged EXIF data must not cost us an image that is whole
-        return rgb
-    method = _ORIENTATIONS.get(orientation) if isinstance(orientation, int) else None
-    return rgb if method is None else rgb.transpose(method)
+        return 1
+    if isinstance(orientation, int) and orientation in _ORIENTATIONS:
+        return orientation
+    return 1
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """`image` made upright, given the orientation (1…8) that its file tells."""
+    return image if orientation == 1 else image.transpose(_ORIENTATIONS[orientation])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
-from dmt.data.splits import Split
+from dmt.data.splits import Parts
 from dmt.errors import DataError
 
 _CHUNK = 64  # files a task
@@ -19,7 +21,7 @@ _BLOCK = 1 << 20  # bytes read at a time
 _SHORT = 16  # hex digits of a file's hash: a chance change keeps them once in 10¹⁹
 
 
-def fingerprint(catalog: Catalog, split: Split) -> dict[str, Any]:
+def fingerprint(catalog: Catalog, split: Parts) -> dict[str, Any]:
     """Hash every image's content and note its part in the run.
 
     Labels enter as a hash, hidden ones too: what they are is not to be read from it.
@@ -44,10 +46,7 @@ def fingerprint(catalog: Catalog, split: Split) -> dict[str, Any]:
             catalog.paths, content_hashes(catalog), names, strict=True
         )
     ]
-    labels = _hash_lines(
-        f"{path}\0{catalog.classes[label] if label >= 0 else ''}"
-        for path, label in zip(catalog.paths, catalog.labels.tolist(), strict=True)
-    )[:_SHORT]
+    labels = _hash_lines(_label_lines(catalog))[:_SHORT]
     lines = [catalog.layout, *catalog.classes, labels, *("\0".join(map(str, f)) for f in files)]
     return {
         "name": catalog.name,
@@ -91,7 +90,7 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     return "the record of the data was edited: its hash does not belong to its content"
 
 
-def _parts(catalog: Catalog, split: Split) -> list[str]:
+def _parts(catalog: Catalog, split: Parts) -> list[str]:
     parts = np.full(len(catalog), "unused", dtype="<U9")
     for name, ids in (
         ("labeled", split.labeled),
@@ -106,12 +105,37 @@ def _parts(catalog: Catalog, split: Split) -> list[str]:
 
 def content_hashes(catalog: Catalog) -> list[tuple[int, str]]:
     """Bytes and short hash of every image, in the catalog's order."""
-    images, root = catalog.images, catalog.root
-    if images is not None:
-        arrays = (image.tobytes() for image in images)
-        return [(len(array), hashlib.sha256(array).hexdigest()[:_SHORT]) for array in arrays]
-    assert root is not None, "a catalog has files or arrays"
-    chunks = [catalog.paths[i : i + _CHUNK] for i in range(0, len(catalog), _CHUNK)]
+    if catalog.images is not None:
+        return _hash_arrays(catalog.images)
+    assert catalog.root is not None, "a catalog has files or arrays"
+    return _hash_files(catalog.root, catalog.paths)
+
+
+def _label_lines(catalog: Catalog) -> Iterator[str]:
+    """Every image with its class, or with the content of its mask; nothing where it has none."""
+    masks = catalog.masks
+    if masks is None:
+        for path, label in zip(catalog.paths, catalog.labels.tolist(), strict=True):
+            yield f"{path}\0{catalog.classes[label] if label >= 0 else ''}"
+        return
+    yield repr(masks.coding)
+    if masks.arrays is not None:
+        contents = _hash_arrays(masks.arrays)
+    else:
+        assert catalog.root is not None, "a catalog has files or arrays"
+        there = iter(_hash_files(catalog.root, [path for path in masks.paths if path]))
+        contents = [next(there) if path else (0, "") for path in masks.paths]
+    for path, label, content in zip(catalog.paths, catalog.labels.tolist(), contents, strict=True):
+        yield f"{path}\0{content if label >= 0 else ''}"
+
+
+def _hash_arrays(arrays: NDArray[np.uint8]) -> list[tuple[int, str]]:
+    contents = (array.tobytes() for array in arrays)
+    return [(len(each), hashlib.sha256(each).hexdigest()[:_SHORT]) for each in contents]
+
+
+def _hash_files(root: Path, paths: Sequence[str]) -> list[tuple[int, str]]:
+    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
     with ThreadPoolExecutor() as executor:
         hashed = executor.map(
             lambda paths: [_hash_file(f"{root}/{path}") for path in paths], chunks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from dmt.data.catalog import Catalog
 from dmt.data.decode import decode_square, fit_square, shown
+from dmt.data.read_ahead import Progress, read_ahead, read_all
 from dmt.errors import DataError
 
-_CHUNK = 16  # images a task: fewer and handing out tasks costs more than a small decode
+_CHUNK = 16  # images a call: fewer and handing out calls costs more than a small decode
 
 Read = Callable[[int], NDArray[np.uint8]]
-Progress = Callable[[int, int], None]
 
 
 class Pool(Protocol):
@@ -111,39 +111,22 @@ class StreamPool:
         Raises:
             DataError: as in `batch`.
         """
-        if self._workers == 0:
+        waiting: deque[tuple[Tensor, Tensor]] = deque()
+
+        def calls() -> Iterator[list[Callable[[], None]]]:
             for ids in batches:
                 rows = ids.tolist()
                 buffer = self._buffer(len(rows))
-                self._fill(buffer, 0, rows)
-                yield ids, self._on_device(buffer)
-        else:
-            yield from self._stream_ahead(iter(batches))
-
-    def _stream_ahead(self, batches: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="dmt-decode")
-        ahead: deque[tuple[Tensor, Tensor, list[Future[None]]]] = deque()
-
-        def read_ahead() -> None:
-            while len(ahead) < self._lookahead and (ids := next(batches, None)) is not None:
-                rows = ids.tolist()
-                buffer = self._buffer(len(rows))
-                tasks = [
-                    executor.submit(self._fill, buffer, start, rows[start : start + _CHUNK])
+                waiting.append((ids, buffer))
+                yield [
+                    partial(self._fill, buffer, start, rows[start : start + _CHUNK])
                     for start in range(0, len(rows), _CHUNK)
                 ]
-                ahead.append((ids, buffer, tasks))
 
-        try:
-            read_ahead()
-            while ahead:
-                ids, buffer, tasks = ahead.popleft()
-                for task in tasks:
-                    task.result()
-                read_ahead()  # before handing over, so that threads work while the caller does
+        with closing(read_ahead(calls(), self._workers, self._lookahead)) as filled:
+            for _ in filled:
+                ids, buffer = waiting.popleft()
                 yield ids, self._on_device(buffer)
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
 
     def _fill(self, buffer: Tensor, start: int, rows: Sequence[int]) -> None:
         view = buffer.numpy()
@@ -199,15 +182,20 @@ def open_pool(
     kept: Tensor | None = None
     if num * 3 * size * size <= memory_limit:
         kept = torch.zeros((num, 3, size, size), dtype=torch.uint8)
-    bad = _read_all(read, num, workers, None if kept is None else kept.numpy(), progress)
-    if bad and (bad_images == "stop" or len(bad) == num):
-        raise DataError(_bad_sentence([catalog.paths[row] for row in bad], num))
+
+    def keep(row: int) -> None:
+        image = read(row)
+        if kept is not None:
+            kept.numpy()[row] = image.transpose(2, 0, 1)
+
+    bad = read_all(keep, num, workers, progress)
+    unreadable = refuse_unreadable(catalog.paths, bad, bad_images)
     pool: Pool
     if kept is not None:
         pool = MemoryPool(kept.to(device))
     else:
         pool = StreamPool(read, num=num, size=size, device=device, workers=workers)
-    return pool, [catalog.paths[row] for row in bad]
+    return pool, unreadable
 
 
 def _reader(catalog: Catalog, size: int) -> Read:
@@ -223,36 +211,23 @@ def _from_array(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
-def _read_all(
-    read: Read,
-    num: int,
-    workers: int,
-    out: NDArray[np.uint8] | None,
-    progress: Progress | None,
-) -> list[int]:
-    """Read every image once, into `out` if there is one; the ids that cannot be read."""
+def refuse_unreadable(
+    paths: Sequence[str], bad: Sequence[int], bad_images: Literal["stop", "skip"]
+) -> list[str]:
+    """The relative paths of the unreadable images, if a run may go on without them.
 
-    def read_chunk(start: int) -> list[int]:
-        bad = []
-        for row in range(start, min(start + _CHUNK, num)):
-            try:
-                image = read(row)
-            except DataError:
-                bad.append(row)
-                continue
-            if out is not None:
-                out[row] = image.transpose(2, 0, 1)
-        return bad
+    Args:
+        paths: of all images.
+        bad: the unreadable ones' rows.
+        bad_images: stop at unreadable images, or go on without them.
 
-    starts = range(0, num, _CHUNK)
-    bad: list[int] = []
-    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="dmt-decode") as executor:
-        chunks = executor.map(read_chunk, starts) if workers else map(read_chunk, starts)
-        for start, found in zip(starts, chunks, strict=True):
-            bad += found
-            if progress is not None:
-                progress(min(start + _CHUNK, num), num)
-    return bad
+    Raises:
+        DataError: there are some and `bad_images="stop"`, or no image is readable.
+    """
+    unreadable = [paths[row] for row in bad]
+    if bad and (bad_images == "stop" or len(bad) == len(paths)):
+        raise DataError(_bad_sentence(unreadable, len(paths)))
+    return unreadable
 
 
 def _bad_sentence(paths: list[str], num: int) -> str:

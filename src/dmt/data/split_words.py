@@ -5,12 +5,15 @@ How it is drawn is `splits`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dmt.data.catalog import Catalog, Part
 
 _ROUGH = 100  # held-out images below which an interval is too wide to tell much
+_ROUGH_BLOCKS = 20  # the same of scenes, each of which holds thousands of labels
 
 
 def _images(num: int) -> str:
@@ -22,6 +25,9 @@ def words_for_test(layout: str, num: int) -> str:
     origin = {
         "csv": "that the CSV puts in test",
         "digits": "that the built-in set holds out",
+        "shapes": "that the built-in set holds out",
+        "voc": "of test.txt",
+        "split-lists": "of test.txt",
         "cifar10-batches": "of test_batch",
     }
     return f"the {_images(num)} {origin.get(layout, 'of test/')}"
@@ -29,11 +35,14 @@ def words_for_test(layout: str, num: int) -> str:
 
 def words_for_val(layout: str, num: int) -> str:
     """Where the `num` held-out images come from, if the val part stands in for test."""
-    where, other = (
-        ("that the CSV puts in val", "none is in test")
-        if layout == "csv"
-        else ("of val/", "there is no test/")
-    )
+    lists = ("of val.txt", "there is no test.txt")
+    origin = {
+        "csv": ("that the CSV puts in val", "none is in test"),
+        "voc": lists,
+        "split-lists": lists,
+        "cityscapes": ("of val/", "no mask is in test/"),
+    }
+    where, other = origin.get(layout, ("of val/", "there is no test/"))
     return f"the {_images(num)} {where} ({other}; nothing in the run was chosen by them)"
 
 
@@ -76,3 +85,43 @@ def notes_on_hold_out(
         )
         notes.append(f"{_images(num)} held out, so the verdict will be rough: {cure}")
     return notes
+
+
+def words_for_groups(test_group: Sequence[str], num: int) -> str:
+    """Where the `num` held-out scenes come from, if whole groups are the test part."""
+    noun = "group" if len(test_group) == 1 else "groups"
+    return f"the {_images(num)} of {noun} {', '.join(test_group)}"
+
+
+def notes_on_unused(num: int, which: str) -> list[str]:
+    """What to tell of `num` images that no part of a run uses; `which` follows their number."""
+    return [f"{_images(num)} {which}: not used"] if num else []
+
+
+def notes_on_few_blocks(num: int, num_images: int, is_whole: bool, can_fold: bool) -> list[str]:
+    """What to tell of held-out scenes in `num` blocks, the units that an interval rests on.
+
+    Args:
+        num: blocks among the held-out scenes, at least 1.
+        num_images: held-out scenes.
+        is_whole: whether the blocks are whole groups, which could be cut.
+        can_fold: whether all labeled scenes could be judged on, in turn.
+    """
+    if num >= _ROUGH_BLOCKS:
+        return []
+    blocks = "" if num == num_images else f" in {num} block" + "s" * (num > 1)
+    cure = "more labeled images to judge by would settle more"
+    if is_whole:
+        cure = "block=N cuts a group into blocks of N consecutive images"
+    elif can_fold:
+        cure = "folds=5 judges on all labels, at the cost of five more runs"
+    return [f"{_images(num_images)}{blocks} held out, so the verdict will be rough: {cure}"]
+
+
+def note_on_no_block(num: int) -> str:
+    """What to tell where none of `num` labeled scenes can be held out, and so nothing judged."""
+    return (
+        f"none of the {_images(num)} with a mask can be held out, since all lie in one block or in "
+        "blocks with images of labeled_list, so there is no verdict; smaller blocks (block=N) or "
+        "a test part would allow one"
+    )

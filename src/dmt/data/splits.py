@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,36 @@ from dmt.data.split_words import (
 from dmt.errors import SettingError
 
 Ids = NDArray[np.int64]
+
+
+class Kept(Protocol):
+    """Labels or masks that are kept from training."""
+
+    @property
+    def ids(self) -> Ids:
+        """Whose they are."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+class Parts(Protocol):
+    """What a split of images and a split of scenes have in common."""
+
+    @property
+    def labeled(self) -> Ids: ...
+    @property
+    def unlabeled(self) -> Ids: ...
+    @property
+    def hidden(self) -> Kept: ...
+    @property
+    def val(self) -> Kept: ...
+    @property
+    def test(self) -> Kept: ...
+    @property
+    def held_out(self) -> str: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dmt.engine.fit import FitSpec, Learner, Tally, fit
 from dmt.engine.runtime import Runtime
@@ -23,9 +23,17 @@ class Rates(NamedTuple):
     forward: float  # labeling
 
 
+class Shapes(NamedTuple):
+    """What goes through a network; sizes are (height, width) in pixels."""
+
+    view: tuple[int, int]  # of a training view
+    whole: tuple[int, int]  # of an image that is labeled or judged
+    is_dense: bool  # every pixel has a label
+
+
 def measure(
     net: nn.Module,
-    image_size: int,
+    shapes: Shapes,
     num_classes: int,
     spec: FitSpec,
     plain: Method,
@@ -40,7 +48,7 @@ def measure(
 
     Args:
         net: a network; trained in place, so hand in a spare one.
-        image_size: side in pixels.
+        shapes: of images and labels.
         num_classes: K.
         spec: batch size and optimizer.
         plain, weighted: the methods of round 0 and of the rounds.
@@ -50,15 +58,19 @@ def measure(
     num_ranks, runtime = runtime.world_size, replace(runtime, rank=0, world_size=1, mesh=None)
     size = spec.batch_size // num_ranks
     generator = torch.Generator().manual_seed(0)
-    shape = (size, 3, image_size, image_size)
-    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+
+    def noise(num: int, sides: tuple[int, int]) -> Tensor:
+        return torch.randint(0, 256, (num, 3, *sides), generator=generator, dtype=torch.uint8)
+
+    of_label = (size, *shapes.view) if shapes.is_dense else (size,)
+    label = torch.arange(size).view(-1, *[1] * (len(of_label) - 1)) % num_classes
     batch = Batch(
         ids=torch.arange(size),
         slots=torch.arange(size),
-        images=images,
-        label=torch.arange(size) % num_classes,
-        confidence=torch.full((size,), 0.5),
-        valid=torch.ones(size, dtype=torch.bool),
+        images=noise(size, shapes.view),
+        label=label.expand(of_label).contiguous(),
+        confidence=torch.full(of_label, 0.5),
+        valid=torch.ones(of_label, dtype=torch.bool),
         is_labeled=torch.arange(size) < spec.num_labeled // num_ranks,
     )
     batch = Batch(*(column.to(runtime.device) for column in batch))._replace(slots=batch.slots)
@@ -67,15 +79,19 @@ def measure(
         learners = {name: Learner(net, spec) for name in method.learners}
         return _rate(lambda num: _train(learners, method, batch, num, runtime), size, seconds)
 
-    def label(num: int) -> None:
+    # A batch of whole scenes may not fit where a batch of views does.
+    num_whole = 1 if shapes.is_dense else size
+    whole = noise(num_whole, shapes.whole).to(runtime.device)
+
+    def label_all(num: int) -> None:
         net.eval()
         with torch.no_grad(), runtime.autocast():
             for _ in range(num):
-                net(batch.images)
+                net(whole)
         if runtime.device.type == "cuda":
             torch.cuda.synchronize()
 
-    rates = train(plain), train(weighted), _rate(label, size, seconds / 3)
+    rates = train(plain), train(weighted), _rate(label_all, num_whole, seconds / 3)
     return Rates(*(num_ranks * rate for rate in rates))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -54,3 +54,13 @@ def unshard(values: Tensor, num: int, runtime: Runtime) -> Tensor:
     return (
         joined.view(runtime.world_size, each, *values.shape[1:]).transpose(0, 1).flatten(0, 1)[:num]
     )
+
+
+def ensembles(probs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Two models' mean softmax, by name, where there are two."""
+    pairs = {"ensemble": ("a", "b"), "supervised_ensemble": ("supervised", "supervised_b")}
+    return {
+        name: (probs[first] + probs[second]) / 2
+        for name, (first, second) in pairs.items()
+        if first in probs and second in probs
+    }

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmt.data.hidden import reveal
+from dmt.data.hidden import reveal, reveal_masks
+from dmt.data.mask_splits import GivenMasks, MaskSplit
 from dmt.data.splits import Split
 
 
@@ -23,3 +24,9 @@ def all_labels(split: Split) -> tuple[Tensor, Tensor]:
         torch.from_numpy(np.concatenate([split.labeled, ids])),
         torch.from_numpy(np.concatenate([split.labels, labels])),
     )
+
+
+def all_masks(split: MaskSplit) -> GivenMasks:
+    """`all_labels` for scenes: the given masks and the hidden ones of the pool."""
+    ids, read = reveal_masks(split.hidden)
+    return GivenMasks(np.concatenate([split.labeled, ids]), read)

@@ -2,10 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from dmt.core import permuted
+from dmt.engine.runtime import Runtime
+from dmt.engine.stage import TrainStage
+
+_STEPS_DRAWN_AT_ONCE = 64
+
+
+def rows(
+    stage: TrainStage, num_given: int, num_kept: int, seed: int, runtime: Runtime, first_step: int
+) -> Iterator[Tensor]:
+    """This rank's share of the samples of steps `first_step` … of a stage.
+
+    Args:
+        stage: its name, steps and batch.
+        num_given: samples with a given label.
+        num_kept: samples with a pseudo label.
+        seed: of the run.
+        runtime: how many ranks there are; each takes whole blocks of the batch.
+        first_step: where to begin.
+
+    Yields:
+        int64 (batch,): values below `num_given` are samples with a given label, those from it on
+        the ones with a pseudo label.
+    """
+    spec = stage.fit
+    assert spec.num_blocks % runtime.world_size == 0, "whole blocks for every rank"
+    mine = own_slots(spec.batch_size, runtime)
+    for start in range(first_step, spec.num_steps, _STEPS_DRAWN_AT_ONCE):
+        steps = range(start, min(start + _STEPS_DRAWN_AT_ONCE, spec.num_steps))
+        of_given, of_kept = (
+            draw(total, num, steps, seed, stage.name, kind)
+            for total, num, kind in (
+                (num_given, spec.num_labeled, "labeled"),
+                (num_kept, spec.batch_size - spec.num_labeled, "pseudo"),
+            )
+        )
+        for a, b in zip(of_given, of_kept + num_given, strict=True):
+            yield interleave(a, b, spec.num_blocks)[mine]
+
+
+def own_slots(batch_size: int, runtime: Runtime) -> slice:
+    """Which places of a step's whole batch are this rank's."""
+    per_rank = batch_size // runtime.world_size
+    return slice(runtime.rank * per_rank, (runtime.rank + 1) * per_rank)
 
 
 def draw(num_samples: int, num: int, steps: range, seed: int, *where: int | str) -> Tensor:

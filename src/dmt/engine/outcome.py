@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
+import numpy as np
+
 from dmt.engine.runtime import Runtime, hardware
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.task import FinalTable, Task
-from dmt.metrics.verdict import gap_closed, judge
-from dmt.records import ImagesSeen, RoundRecord, Summary
+from dmt.metrics.confusion import iou_per_class, pixel_accuracy
+from dmt.metrics.verdict import METRIC_NAMES, Metric, gap_closed, judge
+from dmt.records import Confusion, ImagesSeen, ModelScores, Summary, round_records
 
 _LIBRARIES = ("numpy", "torch")
 
@@ -31,6 +34,7 @@ class RunFacts:
     held_out: str
     command: str
     notes: tuple[str, ...]
+    unlabeled_classes: tuple[str, ...] = ()
 
 
 def final_models(stages: Sequence[Stage], fold: int | None, baseline: str) -> dict[str, TrainStage]:
@@ -97,8 +101,11 @@ def summarize(
         baseline_share=_baseline_share(stages, facts.baseline),
     )
     if facts.method == "supervised" and facts.num_unlabeled:
-        verdict = verdict._replace(sentence=_not_used(values.get("a"), facts.num_unlabeled))
+        sentence = _not_used(values.get("a"), task.metric, facts.num_unlabeled)
+        verdict = verdict._replace(sentence=sentence)
     seen = images_seen(stages, task, num_networks * (table.num_images if table else 0))
+    confusion = table.confusion if table else []
+    scores = model_scores(confusion) if task.metric == "miou" else []
     lines = list(events)
     training = sum(
         float(line["seconds"])
@@ -133,7 +140,9 @@ def summarize(
         images_seen=seen,
         rounds=round_records(lines),
         classes=list(task.classes),
-        confusion=table.confusion if table else [],
+        confusion=confusion,
+        scores=scores,
+        unlabeled_classes=list(facts.unlabeled_classes),
         seconds=seconds,
         images_per_second=(seen.trained + seen.baseline + seen.oracle) / max(training, 1e-9),
         labeled=facts.num_labeled,
@@ -146,7 +155,7 @@ def summarize(
         },
         hardware=hardware(runtime),
         command=facts.command,
-        notes=list(facts.notes),
+        notes=[*facts.notes, *(absent_notes(task.classes, confusion, scores) if scores else ())],
     )
 
 
@@ -169,33 +178,39 @@ def images_seen(stages: Sequence[Stage], task: Task, num_judged: int) -> ImagesS
     )
 
 
-def round_records(events: Iterable[Mapping[str, Any]]) -> list[RoundRecord]:
-    """One record a round of the run itself, folds left out."""
-    rounds: dict[int, dict[str, Any]] = {}
-    for event in events:
-        if not event["stage"].startswith("round") or "round" not in event:
-            continue
-        each = rounds.setdefault(event["round"], {"labels": [], "peers": {}})
-        if event["event"] == "label":
-            each["labels"].append(event)
-        elif event["event"] == "step":
-            each["peers"].setdefault(event["peer"], None)
-        elif event["event"] == "evaluate":
-            each["peers"][event["peer"]] = event["value"]
-    return [
-        RoundRecord(
-            round=number,
-            label_fraction=each["labels"][0]["label_fraction"] if each["labels"] else None,
-            selected=round(_mean([e["selected"] for e in each["labels"]]) or 0),
-            pseudo_label_accuracy=_mean([e["pseudo_label_accuracy"] for e in each["labels"]]),
-            peers=each["peers"],
-        )
-        for number, each in sorted(rounds.items())
-    ]
+def model_scores(confusion: Sequence[Confusion]) -> list[ModelScores]:
+    """IoU of each class and pixel accuracy of every model of a segmentation's last table."""
+    scores = []
+    for each in confusion:
+        counts = np.asarray(each.counts, dtype=np.int64)
+        iou = [None if np.isnan(value) else float(value) for value in iou_per_class(counts)]
+        scores.append(ModelScores(model=each.model, pixel_accuracy=pixel_accuracy(counts), iou=iou))
+    return scores
 
 
-def _not_used(value: float | None, num_unlabeled: int) -> str:
-    figure = "" if value is None else f": its error is {value:.1f} %"
+def absent_notes(
+    classes: Sequence[str], confusion: Sequence[Confusion], scores: Sequence[ModelScores]
+) -> list[str]:
+    """A sentence for each class that no held-out mask holds: what it does to the mean IoU."""
+    if not confusion:
+        return []
+    is_true = np.asarray(confusion[0].counts, dtype=np.int64).sum(1) > 0  # one truth for all
+    notes = []
+    for index in np.flatnonzero(~is_true).tolist():
+        callers = [each.model for each in scores if each.iou[index] is not None]
+        start = f"class {classes[index]} is in no held-out mask"
+        if not callers:
+            notes.append(f"{start} and was never predicted: left out of the mean IoU")
+        else:
+            others = " and is left out of the others' mean" if len(callers) < len(scores) else ""
+            notes.append(
+                f"{start}, but was predicted: its IoU is 0 for {', '.join(callers)}{others}"
+            )
+    return notes
+
+
+def _not_used(value: float | None, metric: Metric, num_unlabeled: int) -> str:
+    figure = "" if value is None else f": its {METRIC_NAMES[metric]} is {value:.1f} %"
     return (
         f"method=supervised does not use the {num_unlabeled} unlabeled images{figure}; "
         "method=dmt does."
@@ -213,8 +228,3 @@ def _baseline_share(stages: Sequence[Stage], baseline: str) -> float:
     own = [s for s in stages if isinstance(s, TrainStage) and s.role == "round" and s.fold is None]
     of_a = [each.num_images for each in own if each.peer == "a"]
     return of_a[0] / max(1, sum(of_a))
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

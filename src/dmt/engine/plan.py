@@ -10,15 +10,16 @@ pair    round0/a   round0/b         chain   round0/a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal, TypedDict
 
 from dmt.config import Settings, Training
 from dmt.core import label_fraction
 from dmt.core.weighting import Rule
 from dmt.engine.fit import FitSpec
-from dmt.engine.stage import LabelStage, Role, Stage, TrainStage, Weights
+from dmt.engine.stage import LabelStage, Preprocessing, Role, Stage, TrainStage, Weights
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Sizes:
     num_labeled: int
     num_pool: int
     num_hidden: int  # of the pool, those with a label that the oracle may unwrap
+    is_dense: bool = False  # every pixel has a label
 
 
 def plan(settings: Settings, sizes: Sizes) -> tuple[Stage, ...]:
@@ -86,7 +88,9 @@ def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
         else:
             images, batch = sizes.num_labeled, settings.batch_size
             if round_:
-                images = math.floor(_fraction(settings, round_) * sizes.num_pool + 0.5)
+                # Of scenes every one has pixels that are kept, so a pass is over them all.
+                share = 1.0 if sizes.is_dense else _fraction(settings, round_)
+                images = math.floor(share * sizes.num_pool + 0.5)
                 batch -= _num_labeled(settings)
             steps.append(max(1, round(training.epochs * images / batch)))
     return steps
@@ -141,7 +145,6 @@ def _on_labels(
         sees = "everything"
     elif role == "round" and is_pair and settings.peers.labeled_subset == "dms":
         sees = "dms"
-    model, weights = _network(settings, peer)
     return TrainStage(
         name=stage_name(role, 0, peer, fold),
         role=role,
@@ -150,8 +153,7 @@ def _on_labels(
         fold=fold,
         needs=(),
         fit=_fit(settings, settings.initial, num_steps, settings.batch_size),
-        model=model,
-        weights=weights,
+        **_network(settings, peer),
         sees=sees,
     )
 
@@ -179,7 +181,6 @@ def _student(
 ) -> TrainStage:  # fmt: skip
     labels = _label_name(round_, _teacher(peer, peers), fold)
     start = stage_name("round", round_ - 1, peer, fold) if is_continuing(settings) else None
-    model, weights = _network(settings, peer)
     return TrainStage(
         name=stage_name("round", round_, peer, fold),
         role="round",
@@ -188,8 +189,7 @@ def _student(
         fold=fold,
         needs=(labels,) if start is None else (labels, start),
         fit=_fit(settings, settings.student, num_steps, _num_labeled(settings)),
-        model=model,
-        weights=weights,
+        **_network(settings, peer),
         start=start,
         pseudo=labels,
         weighting=Weights(
@@ -235,10 +235,23 @@ def _num_labeled(settings: Settings) -> int:
     return min(max(1, wanted), settings.batch_size - 1)
 
 
-def _network(settings: Settings, peer: str) -> tuple[str, Literal["none", "pretrained"]]:
+class _NetworkFields(TypedDict):
+    model: str
+    weights: str
+    preprocessing: Preprocessing
+
+
+def _network(settings: Settings, peer: str) -> _NetworkFields:
     own = settings.peers.b if peer == "b" else settings.peers.a
-    weights = own.weights or settings.weights
-    return own.model or settings.model, cast("Literal['none', 'pretrained']", weights)
+    model = own.model or settings.model
+    # The dilations are part of a DeepLab's name, so that its weights file says which it has.
+    if settings.aspp_dilations and re.fullmatch(r"deeplab_v2:[^:]+", model):
+        model += ":" + "-".join(map(str, settings.aspp_dilations))
+    return {
+        "model": model,
+        "weights": own.weights or settings.weights,
+        "preprocessing": Preprocessing(own.mean, own.std, own.channel_order),
+    }
 
 
 def _fit(settings: Settings, training: Training, num_steps: int, num_labeled: int) -> FitSpec:

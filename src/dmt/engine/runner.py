@@ -16,11 +16,12 @@ from dmt.core import hashed
 from dmt.engine.fit import ClockedRate, Learner, Tally, fit
 from dmt.engine.folder import RunFolder
 from dmt.engine.interrupt import StopFlag
+from dmt.engine.networks import build_stage
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.step import Method, Position
 from dmt.engine.task import Task
-from dmt.models.build import Network, build
+from dmt.models.build import Network
 from dmt.models.weights import load_into, save
 
 MakeMethod = Callable[[TrainStage], Method]
@@ -56,7 +57,7 @@ class Runner:
         folder: locked by the caller.
         runtime: where it computes.
         seed: of the run.
-        image_size: side of the images in pixels.
+        image_size: side of a training view in pixels.
         checkpoint_every: seconds between two saves inside a stage.
         allow_code: whether a `package.module:factory` may be imported.
         listener: told of events and steps.
@@ -118,14 +119,16 @@ class Runner:
         """A stage's network on the device: as it was trained, or as its training begins."""
         same_start = f"round{stage.round}" if stage.role == "round" else "round0"
         fold = "" if stage.fold is None else f"fold{stage.fold}"
-        network = build(
-            stage.model,
+        is_first = stage.start is None and not is_trained
+        network, _ = build_stage(
+            stage,
             len(self._task.classes),
             # The baseline begins where peer a began, so that the two differ by the labels alone.
             seed=hashed(self._seed, "initial weights", fold, same_start, stage.peer) >> 1,
             image_size=self._image_size,
-            pretrained=stage.weights == "pretrained" and stage.start is None and not is_trained,
-            allowed_factory=self._allow_code,
+            is_dense=self._task.name == "segmentation",
+            has_weights=is_first,
+            allow_code=self._allow_code,
         )
         if is_trained:
             load_into(network, self._folder.weights(stage.name))
@@ -233,7 +236,8 @@ class Runner:
         )
         self._emit(
             "label", stage.name, round=stage.round, teacher=stage.peer, student=stage.student,
-            label_fraction=stage.fraction, pool=labeling.num_pool, selected=labeling.num_selected,
+            label_fraction=stage.fraction, unit=labeling.unit, pool=labeling.num_pool,
+            selected=labeling.num_selected,
             threshold=labeling.threshold, pseudo_label_accuracy=labeling.pseudo_label_accuracy,
             pool_accuracy=labeling.pool_accuracy,
             classes=[each.model_dump() for each in labeling.classes],

@@ -22,6 +22,15 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Preprocessing:
+    """How a network takes its images, where that is not its model's own way."""
+
+    mean: tuple[float, float, float] | None = None  # 0–1, in the network's order of channels
+    std: tuple[float, float, float] | None = None
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+
+@dataclass(frozen=True)
 class Stage:
     """What both kinds of work have: a name, a place in the run, and what must be there before."""
 
@@ -39,7 +48,8 @@ class TrainStage(Stage):
 
     fit: FitSpec
     model: str  # as `models.build` takes it
-    weights: Literal["none", "pretrained"]
+    weights: str  # none, pretrained, or the path of a file
+    preprocessing: Preprocessing = Preprocessing()
     start: str | None = None  # the stage whose network it goes on from; None: a fresh one
     pseudo: str | None = None  # the label stage it learns from
     sees: Literal["labeled", "dms", "everything"] = "labeled"

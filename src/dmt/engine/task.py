@@ -22,6 +22,7 @@ class Labeling(NamedTuple):
     pseudo_label_accuracy: float | None  # of the selected
     pool_accuracy: float | None
     classes: list[ClassSelection]
+    unit: Literal["images", "pixels"] = "images"  # what is counted
 
 
 class FinalTable(NamedTuple):

@@ -46,6 +46,11 @@ def short(value: float | None) -> str:
     return text.replace("-", MINUS)
 
 
+def amount(value: float | None, unit: str) -> str:
+    """A number of images, or of pixels, of which there are too many for every digit."""
+    return short(value) if unit == "pixels" else count(value)
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as `48 s`, `3 min 20 s` or `2 h 5 min`; a dash for None."""
     if seconds is None or not math.isfinite(seconds):

@@ -27,7 +27,7 @@ def label_figures(view: RunView) -> list[Figure]:
     by_round = {r: [e for e in view.labelings if e["round"] == r] for r in rounds}
     names = [f"round {r}" if len(rounds) < 5 else f"R{r}" for r in rounds]
     truth = _truth_figure(view, rounds)
-    return [_kept_figure(by_round, names), *([truth] if truth else [])]
+    return [_kept_figure(by_round, names, view.unit), *([truth] if truth else [])]
 
 
 def class_tables(view: RunView) -> tuple[str, str, int]:
@@ -47,8 +47,9 @@ def class_tables(view: RunView) -> tuple[str, str, int]:
                 cell[3] += entry["selected"] * entry["accuracy"]
     rounds = sorted({event["round"] for event in view.labelings})
     shown = list(sums.items())[:MAX_TABLE_CLASSES]
-    kept = [(name, [_kept_cell(cells.get(r)) for r in rounds]) for name, cells in shown]
-    true = [(name, [_true_cell(cells.get(r)) for r in rounds]) for name, cells in shown]
+    unit = view.unit
+    kept = [(name, [_kept_cell(cells.get(r), unit) for r in rounds]) for name, cells in shown]
+    true = [(name, [_true_cell(cells.get(r), unit) for r in rounds]) for name, cells in shown]
     heads = [f"R{r}" for r in rounds]
     known = any(cell[2] for cells in sums.values() for cell in cells.values())
     return (
@@ -58,8 +59,11 @@ def class_tables(view: RunView) -> tuple[str, str, int]:
     )
 
 
-def confusion_tables(matrices: Matrices, classes: Sequence[str]) -> list[str]:
-    """The confusion matrices as heat maps, rows the truth; none above MAX_MATRIX_CLASSES."""
+def confusion_tables(matrices: Matrices, classes: Sequence[str], unit: str) -> list[str]:
+    """The confusion matrices as heat maps, rows the truth; none above MAX_MATRIX_CLASSES.
+
+    Of pixels, a cell says the share of its true class: the counts are too large to be read.
+    """
     if len(classes) > MAX_MATRIX_CLASSES:
         return []
     # column names longer than a digit or two stand upright, or the matrix grows too wide
@@ -67,14 +71,16 @@ def confusion_tables(matrices: Matrices, classes: Sequence[str]) -> list[str]:
     tables = []
     for name, confusion in matrices:
         rows = [
-            (truth, [_confusion_cell(row, i, j, classes) for j in range(len(row))])
+            (truth, [_confusion_cell(row, i, j, classes, unit) for j in range(len(row))])
             for i, (truth, row) in enumerate(zip(classes, confusion.counts, strict=False))
         ]
         tables.append(heat_table(name, "true ↓  called →", classes, rows, upright=upright))
     return tables
 
 
-def mistakes(matrices: Matrices, classes: Sequence[str], num: int = 8) -> tuple[Row, list[Row]]:
+def mistakes(
+    matrices: Matrices, classes: Sequence[str], unit: str, num: int = 8
+) -> tuple[Row, list[Row]]:
     """The most frequent wrong answers over all `matrices`: header and rows of a table."""
     size = range(len(classes))
     ranked = sorted(
@@ -88,12 +94,12 @@ def mistakes(matrices: Matrices, classes: Sequence[str], num: int = 8) -> tuple[
     )
     header = ["true class", "called", *(name for name, _ in matrices)]
     return header, [
-        [classes[i], classes[j], *(numbers.count(c.counts[i][j]) for _, c in matrices)]
+        [classes[i], classes[j], *(_mistake(c.counts[i], j, unit) for _, c in matrices)]
         for _, i, j in ranked[:num]
     ]
 
 
-def _kept_figure(by_round: dict[int, list[Event]], names: Sequence[str]) -> Figure:
+def _kept_figure(by_round: dict[int, list[Event]], names: Sequence[str], unit: str) -> Figure:
     """Stacked bars of the pool, in means over the round's teachers."""
 
     def mean(events: list[Event], value: Callable[[Event], float]) -> float:
@@ -115,7 +121,7 @@ def _kept_figure(by_round: dict[int, list[Event]], names: Sequence[str]) -> Figu
         slug="kept",
         title="Pseudo labels kept by round",
         description="; ".join(
-            f"{name}: " + ", ".join(f"{numbers.count(s.values[i])} {s.name}" for s in series)
+            f"{name}: " + ", ".join(f"{numbers.amount(s.values[i], unit)} {s.name}" for s in series)
             for i, name in enumerate(names)
         ),
         y_format=numbers.short,
@@ -123,7 +129,8 @@ def _kept_figure(by_round: dict[int, list[Event]], names: Sequence[str]) -> Figu
     )
     return Figure(
         title="How many are kept",
-        note="Of the unlabeled pool; mean of the round's teachers.",
+        note=f"Of the{' pixels of the' if unit == 'pixels' else ''} unlabeled pool; mean of the "
+        "round's teachers.",
         chart=bar_chart(axes, names, series, stacked=True),
         legend=[(f"{s.style} swatch", s.name) for s in series],
         header=["round", "teacher → student", "label fraction", "pool", "kept", "lowest confidence",
@@ -168,12 +175,13 @@ def _truth_figure(view: RunView, rounds: Sequence[int]) -> Figure | None:
 
 
 def _label_row(event: Event) -> Row:
+    unit = str(event.get("unit", "images"))
     return [
         str(event["round"]),
         f"{event['teacher']} → {event['student']}",
         numbers.percent(event.get("label_fraction"), 0),
-        numbers.count(event["pool"]),
-        numbers.count(event["selected"]),
+        numbers.amount(event["pool"], unit),
+        numbers.amount(event["selected"], unit),
         _threshold(event.get("threshold")),
         numbers.percent(event.get("pseudo_label_accuracy")),
         numbers.percent(event.get("pool_accuracy")),
@@ -192,28 +200,39 @@ def _threshold(value: Any) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _kept_cell(sums: list[float] | None) -> Cell:
+def _kept_cell(sums: list[float] | None, unit: str) -> Cell:
     if sums is None:
         return Cell(numbers.NONE)
     predicted, selected = sums[:2]
-    hint = f"{numbers.count(selected)} kept of {numbers.count(predicted)} predicted"
+    hint = f"{numbers.amount(selected, unit)} kept of {numbers.amount(predicted, unit)} predicted"
     return Cell(numbers.short(selected), selected / predicted if predicted else 0.0, "a", hint)
 
 
-def _true_cell(sums: list[float] | None) -> Cell:
+def _true_cell(sums: list[float] | None, unit: str) -> Cell:
     if sums is None or not sums[2]:
         return Cell(numbers.NONE)
     accuracy = sums[3] / sums[2]
-    hint = f"of {numbers.count(sums[2])} kept"
+    hint = f"of {numbers.amount(sums[2], unit)} kept"
     return Cell(numbers.percent(accuracy), (1 - accuracy) / 0.4, "bad", hint)
 
 
-def _confusion_cell(row: Sequence[int], i: int, j: int, classes: Sequence[str]) -> Cell:
+def _mistake(row: Sequence[int], called: int, unit: str) -> str:
+    """How many of a true class were called another; of pixels also their share."""
+    if unit != "pixels" or not row[called]:
+        return numbers.count(row[called])
+    return f"{numbers.short(row[called])} ({numbers.percent(row[called] / sum(row))})"
+
+
+def _confusion_cell(row: Sequence[int], i: int, j: int, classes: Sequence[str], unit: str) -> Cell:
     share = row[j] / (sum(row) or 1)
-    hint = f"{classes[i]} called {classes[j]}: {numbers.count(row[j])} ({numbers.percent(share)})"
-    if not row[j]:
+    num = numbers.amount(row[j], unit)
+    hint = f"{classes[i]} called {classes[j]}: {num} ({numbers.percent(share)})"
+    if not row[j] or (unit == "pixels" and share < 0.005):
         return Cell("·", hint=hint)
     # a wrong answer is rare beside the diagonal; the root keeps it visible
     strength = share if i == j else share**0.5
-    text = numbers.count(row[j]) if sum(row) < 10_000 else numbers.percent(share, 0)
+    if unit == "pixels":
+        text = numbers.fixed(100 * share, 0)
+    else:
+        text = num if sum(row) < 10_000 else numbers.percent(share, 0)
     return Cell(text, strength, "a" if i == j else "bad", hint)

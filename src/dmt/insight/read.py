@@ -24,6 +24,7 @@ from dmt.records import (
     read_json,
     read_metrics,
     read_summary,
+    round_records,
 )
 
 Event = dict[str, Any]
@@ -65,6 +66,8 @@ class RunView:
     """Peer -> (round, images seen at its start)."""
     labelings: list[Event]
     rounds: list[RoundRecord]
+    unit: str
+    """What labelings count: images or pixels."""
     metric: str
     """`error` or `miou`; an unfinished run's is that of its evaluations, else its task's."""
     supervised_val: float | None
@@ -106,7 +109,8 @@ def read_run(run: Path) -> RunView:
         curves=curves,
         boundaries=boundaries,
         labelings=labelings,
-        rounds=summary.rounds if summary else _rounds(labelings, values),
+        rounds=summary.rounds if summary else round_records(events, fold),
+        unit=str(labelings[0].get("unit", "images")) if labelings else "images",
         metric=summary.metric if summary else _metric(events, settings),
         supervised_val=next((v for (s, v) in values.items() if s.kind == "baseline"), None),
         alarms=_alarms(events, summary),
@@ -213,29 +217,6 @@ def _validation(staged: list[tuple[Stage, Event]]) -> dict[Stage, float]:
         and event.get("split") == "val"
         and event.get("value") is not None
     }
-
-
-def _rounds(labelings: list[Event], values: dict[Stage, float]) -> list[RoundRecord]:
-    """What `Summary.rounds` will say, as far as an unfinished run has come."""
-    done = {stage.round for stage in values if stage.round is not None}
-    records = []
-    for number in sorted(done | {event["round"] for event in labelings}):
-        events = [event for event in labelings if event["round"] == number]
-        known = [
-            accuracy
-            for event in events
-            if (accuracy := event.get("pseudo_label_accuracy")) is not None
-        ]
-        records.append(
-            RoundRecord(
-                round=number,
-                label_fraction=events[0].get("label_fraction") if events else None,
-                selected=round(sum(e["selected"] for e in events) / len(events)) if events else 0,
-                pseudo_label_accuracy=sum(known) / len(known) if known else None,
-                peers={s.peer: value for s, value in values.items() if s.round == number},
-            )
-        )
-    return records
 
 
 def _alarms(events: list[Event], summary: Summary | None) -> list[Event]:

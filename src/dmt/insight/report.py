@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dmt.insight import numbers
 from dmt.insight.charts import Axes, Series, dot_chart, interval_chart
+from dmt.insight.classes import pixel_accuracies, score_table
 from dmt.insight.figures import (
     METRIC_NAMES,
     Figure,
@@ -88,7 +89,9 @@ def render(view: RunView) -> str:
     decimals = 2 if summary is not None and summary.num_held_out >= 2000 else 1
     classes = summary.classes if summary else [str(name) for name in view.data.get("classes", [])]
     matrices = _matrices(summary) if summary else []
+    unit = "pixels" if summary is not None and summary.task == "segmentation" else "images"
     kept, true, num_left_out = class_tables(view)
+    class_scores, class_notes = score_table(summary, decimals) if summary else ("", [])
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html.j2").render(
@@ -101,6 +104,8 @@ def render(view: RunView) -> str:
         verdict=_verdict(view, decimals),
         facts=_facts(view, decimals),
         scores=_scores(summary, decimals) if summary else None,
+        class_scores=class_scores,
+        class_notes=class_notes,
         by_round=round_figure(view, decimals),
         curves=curve_figures(view),
         fold=view.fold,
@@ -108,9 +113,10 @@ def render(view: RunView) -> str:
         kept_by_class=kept,
         true_by_class=true,
         num_left_out=num_left_out,
-        confusion=confusion_tables(matrices, classes),
+        unit=view.unit,
+        confusion=confusion_tables(matrices, classes, unit),
         num_classes=len(classes),
-        mistakes=mistakes(matrices, classes),
+        mistakes=mistakes(matrices, classes, unit),
         alarms=view.alarms,
         notes=summary.notes if summary else [],
         settings=list_settings(view.settings),
@@ -142,6 +148,9 @@ def _verdict(view: RunView, decimals: int) -> Verdict:
     detail = (
         f"{value} points, 95 % interval {low} to {high}, {numbers.count(found.num_images)} images"
     )
+    if found.num_blocks is not None and found.num_blocks < found.num_images:
+        blocks = "block" if found.num_blocks == 1 else "blocks"
+        detail += f" in {numbers.count(found.num_blocks)} {blocks}, each counting as one"
     if found.p_value is not None:
         detail += f", McNemar p {numbers.p_value(found.p_value)}"
     axes = Axes(
@@ -189,9 +198,10 @@ def _last_sign(view: RunView) -> str:
 
 def _facts(view: RunView, decimals: int) -> list[Fact]:
     known = [r for r in view.rounds if r.pseudo_label_accuracy is not None]
+    kept = "the pixels" if view.unit == "pixels" else "those"
     truth = (
         [Fact("Pseudo labels true", numbers.percent(known[-1].pseudo_label_accuracy),
-              f"of those kept in round {known[-1].round}")]
+              f"of {kept} kept in round {known[-1].round}")]
         if known else []
     )  # fmt: skip
     summary = view.summary
@@ -217,6 +227,7 @@ def _facts(view: RunView, decimals: int) -> list[Fact]:
         Fact(METRIC_NAMES[summary.metric], numbers.fixed(value, decimals, "%"),
              f"{who.get(summary.headline, f'peer {summary.headline}')}, used by predict"),
         Fact("Supervised", numbers.fixed(summary.supervised, decimals, "%"), alone),
+        *_pixel_accuracy(summary, decimals),
         Fact("Gap closed", numbers.percent(closed, 0),
              "of the way to training with all labels" if closed is not None
              else "not measured: it takes oracle=true and a gap beyond noise"),
@@ -230,8 +241,19 @@ def _facts(view: RunView, decimals: int) -> list[Fact]:
         Fact("Images seen", numbers.short(seen.trained),
              f"trained on, all peers; {numbers.short(seen.forward_only)} more only looked at"),
         Fact("Time", numbers.duration(summary.seconds),
-             f"{numbers.count(summary.images_per_second)} images/s"),
+             f"{_pace(summary.images_per_second)} images/s"),
     ]  # fmt: skip
+
+
+def _pace(per_second: float) -> str:
+    return numbers.count(per_second) if per_second >= 100 else numbers.short(per_second)
+
+
+def _pixel_accuracy(summary: Summary, decimals: int) -> list[Fact]:
+    if not summary.scores:
+        return []
+    ours, alone = (numbers.fixed(value, decimals, "%") for value in pixel_accuracies(summary))
+    return [Fact("Pixel accuracy", ours, f"supervised {alone}; frequent classes weigh most")]
 
 
 def _scores(summary: Summary, decimals: int) -> Figure | None:

@@ -152,8 +152,20 @@ def iou_per_class(confusion: NDArray[Any]) -> NDArray[np.float64]:
         float64 of shape (..., K); nan for a class absent from truth and prediction. A class
         that was called but is never true has an IoU of 0.
     """
+    return _percent(*hits_and_unions(confusion))
+
+
+def hits_and_unions(confusion: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What an IoU is made of, class by class: they add up over images, an IoU does not.
+
+    Args:
+        confusion: (..., K, K) counts, rows are the truth.
+
+    Returns:
+        Two of shape (..., K): what is called and true; what is called or true.
+    """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    return _percent(hits, confusion.sum(-1) + confusion.sum(-2) - hits)
+    return hits, confusion.sum(-1) + confusion.sum(-2) - hits
 
 
 def mean_iou(confusion: NDArray[np.integer[Any]]) -> MeanIou:

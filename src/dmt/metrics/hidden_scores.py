@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmt.data.hidden import HiddenLabels, reveal
+from dmt.data.hidden import HiddenLabels, HiddenMasks, reveal, reveal_masks
+from dmt.errors import DataError
 from dmt.metrics.confusion import as_integers, class_recall, confusion_matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_IGNORED = 255
+_MASK_VALUES = 256  # of 8 bits
 
 
 def score(
@@ -104,6 +108,102 @@ def class_pseudo_label_accuracy(
     # Transposed, the rows are what was called, and recall becomes precision.
     shares = class_recall(score(ids, label, hidden, num_classes).T)
     return [None if np.isnan(share) else float(share) for share in shares]
+
+
+def score_mask(
+    id: int, label: NDArray[Any] | Tensor, hidden: HiddenMasks, num_classes: int
+) -> NDArray[np.int64]:
+    """Confusion matrix of the pixels of one image; those of value 255 are left out.
+
+    Args:
+        id: of the image.
+        label: called classes, integers in [0, num_classes), shape (H, W).
+        hidden: the masks to compare with.
+        num_classes: K, at most 255.
+
+    Returns:
+        int64 of shape (K, K), rows are the truth; all 0 when `hidden` does not know the id.
+
+    Raises:
+        DataError: a mask holds a value that is neither a class nor 255.
+        ValueError: the mask has another shape, or a prediction is no class.
+    """
+    truth = _mask(id, label, hidden)
+    return _count_pixels(truth, label, num_classes) if truth is not None else _nothing(num_classes)
+
+
+def score_selected_mask(
+    id: int,
+    label: NDArray[Any] | Tensor,
+    is_selected: NDArray[np.bool_] | Tensor,
+    hidden: HiddenMasks,
+    num_classes: int,
+) -> NDArray[np.int64]:
+    """`score_mask` of the selected pixels alone.
+
+    Args:
+        id: of the image.
+        label: pseudo labels, integers in [0, num_classes), shape (H, W); what stands where no
+            pixel is selected must be a class as well.
+        is_selected: bool, shape (H, W).
+        hidden: the masks to compare with.
+        num_classes: K, at most 255.
+
+    Returns:
+        int64 of shape (K, K), rows are the truth; all 0 when `hidden` does not know the id.
+
+    Raises:
+        DataError: a mask holds a value that is neither a class nor 255.
+        ValueError: the mask or `is_selected` has another shape, or a label is no class.
+    """
+    truth = _mask(id, label, hidden)
+    if truth is None:
+        return _nothing(num_classes)
+    kept = as_integers(is_selected)
+    if kept.dtype != np.bool_ or kept.shape != truth.shape:
+        raise ValueError(f"is_selected must be bool {truth.shape}, not {kept.dtype} {kept.shape}")
+    return _count_pixels(np.where(kept, truth, np.uint8(_IGNORED)), label, num_classes)
+
+
+def _mask(id: int, label: NDArray[Any] | Tensor, hidden: HiddenMasks) -> NDArray[np.uint8] | None:
+    """The hidden mask of an image, of the shape of its `label`; None where it is not known."""
+    ids, read = reveal_masks(hidden)
+    if not (ids == id).any():
+        return None
+    truth = read(id)
+    if truth.shape != tuple(label.shape):
+        raise ValueError(
+            f"the mask of image {id} is {truth.shape}, its prediction {tuple(label.shape)}"
+        )
+    return truth
+
+
+def _count_pixels(
+    truth: NDArray[np.uint8], label: NDArray[Any] | Tensor, num_classes: int
+) -> NDArray[np.int64]:
+    """One pass: the 255s are counted in a row of their own, which is cheaper than to take them
+    out of two images first."""
+    called = as_integers(label)
+    if called.size and not (called.min() >= 0 and called.max() < num_classes):
+        raise ValueError(
+            f"predictions from {called.min()} to {called.max()} do not fit {num_classes} classes"
+        )
+    cell = np.multiply(truth, num_classes, dtype=np.intp)
+    cell += called
+    counts = np.bincount(cell.reshape(-1), minlength=_MASK_VALUES * num_classes)
+    rows = counts.reshape(_MASK_VALUES, num_classes)
+    wrong = np.flatnonzero(rows[num_classes:_IGNORED].sum(1))
+    if wrong.size:
+        raise DataError(
+            f"a mask has the value {num_classes + int(wrong[0])}, but the {num_classes} classes "
+            f"are 0 to {num_classes - 1} (and {_IGNORED} what is left out); correct that mask or "
+            "the list of classes"
+        )
+    return rows[:num_classes].astype(np.int64)
+
+
+def _nothing(num_classes: int) -> NDArray[np.int64]:
+    return np.zeros((num_classes, num_classes), dtype=np.int64)
 
 
 def _matched(

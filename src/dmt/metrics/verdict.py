@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dmt.metrics.hidden_scores import is_correct
-from dmt.metrics.intervals import mcnemar, paired_error_interval
+from dmt.metrics.intervals import block_interval, mcnemar, paired_error_interval, widening
 from dmt.records import Difference
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ _SIGNIFICANCE = 0.05
 # a true difference of the size seen an 80 % chance to show.
 _POWER = 2.04
 _MOST_LABELS = 100_000  # advice to label more than this helps nobody
-_NAMES: dict[Metric, str] = {"error": "error", "miou": "mean IoU"}
+METRIC_NAMES: dict[Metric, str] = {"error": "error", "miou": "mean IoU"}
+_LABELS: dict[Metric, str] = {"error": "labels", "miou": "masks"}
+
+MIN_BLOCKS = 6
+"""Below it no answer is given: that all of n blocks agree is chance in 2 of 2^n cases, more than
+5 % up to n = 5, and that the effects of blocks are normal cannot be seen in so few of them."""
 
 
 class Verdict(NamedTuple):
@@ -66,6 +72,53 @@ def compare_predictions(
     )
 
 
+def compare_counts(
+    counts_a: NDArray[np.integer[Any]],
+    counts_b: NDArray[np.integer[Any]],
+    blocks: NDArray[np.int64],
+    seed: int,
+) -> Difference:
+    """Mean IoU of a − mean IoU of b on the same images, with its interval over blocks.
+
+    Args:
+        counts_a, counts_b: (N, K, K) counts of pixels of each held-out image, rows are the
+            truth, N ≥ 1; a is the method, b what it is compared with.
+        blocks: int64, shape (N,): which block an image belongs to, any numbers; images of one
+            block (frames of one scene) count as one observation.
+        seed: of the resamples.
+
+    Returns:
+        Points of mean IoU: `block_interval` over the blocks that hold a counted pixel, whose
+        number is `num_blocks`; no p-value.
+
+    Raises:
+        ValueError: shapes differ or not a single pixel was counted.
+    """
+    if counts_a.shape != counts_b.shape or counts_a.ndim != 3 or blocks.shape != (len(counts_a),):
+        raise ValueError(
+            f"expected two equal (N, K, K) and blocks (N,), got {counts_a.shape}, "
+            f"{counts_b.shape} and {blocks.shape}"
+        )
+    names, block = np.unique(blocks, return_inverse=True)
+    summed = []
+    for counts in (counts_a, counts_b):
+        sums = np.zeros((len(names), *counts.shape[1:]), dtype=np.int64)
+        np.add.at(sums, block, counts)
+        summed.append(sums)
+    is_seen = (summed[0].sum((1, 2)) > 0) | (summed[1].sum((1, 2)) > 0)
+    if not is_seen.any():
+        raise ValueError("a comparison needs at least one counted pixel")
+    value, low, high = block_interval(summed[0][is_seen], summed[1][is_seen], seed=seed)
+    return Difference(
+        value=value,
+        low=low,
+        high=high,
+        p_value=None,
+        num_images=len(counts_a),
+        num_blocks=int(is_seen.sum()),
+    )
+
+
 def direction(difference: Difference, metric: Metric) -> Literal["better", "worse", "unclear"]:
     """On which side of 0 the difference lies, as far as its images can tell.
 
@@ -73,7 +126,7 @@ def direction(difference: Difference, metric: Metric) -> Literal["better", "wors
     one, rejects at 5 %. The score interval is approximate and can leave out 0 before the exact
     test agrees, for example at four disputed images that all fall to one model (p = 0.125).
     Such a clash counts as unclear, so where nothing helps, at most one comparison in 40 says
-    that it did.
+    that it did. Fewer than MIN_BLOCKS blocks are unclear, whatever their interval.
 
     Args:
         difference: points of the metric.
@@ -81,7 +134,7 @@ def direction(difference: Difference, metric: Metric) -> Literal["better", "wors
     """
     sides = {-1: difference.high < 0, 1: difference.low > 0}
     side = next((sign for sign, is_there in sides.items() if is_there), 0)
-    if side == 0 or _is_contradicted(difference):
+    if side == 0 or _is_contradicted(difference) or _has_few_blocks(difference):
         return "unclear"
     return "better" if side == (-1 if metric == "error" else 1) else "worse"
 
@@ -113,19 +166,19 @@ def judge(
     Raises:
         ValueError: a difference without the two values it is the difference of.
     """
-    name = _NAMES[metric]
+    name, labels = METRIC_NAMES[metric], _LABELS[metric]
     if num_unlabeled == 0:
         figure = "" if method_value is None else f": its {name} is {method_value:.1f} %"
         return Verdict(
             "none",
             "There are no unlabeled images, so this run equals supervised training"
-            f"{figure}; add images without labels to learn whether they help.",
+            f"{figure}; add images without {labels} to learn whether they help.",
         )
     if method_value is None and difference is None:
         return Verdict(
             "none",
             "It was not measured whether the unlabeled images helped, because there are no "
-            "held-out labels; put some labeled images into test/, or train with folds=5.",
+            f"held-out {labels}; put some labeled images into test/, or train with folds=5.",
         )
     if supervised_value is None and difference is None:
         return Verdict(
@@ -138,7 +191,8 @@ def judge(
     answer = _ANSWERS[direction(difference, metric)]
     facts = _facts(method_value, supervised_value, difference, name)
     if answer == "unclear":
-        facts = f"It cannot be told whether the unlabeled images helped: {facts}{_hint(difference)}"
+        hint = _hint(difference, metric)
+        facts = f"It cannot be told whether the unlabeled images helped: {facts}{hint}"
     else:
         facts = f"The unlabeled images {answer}: {facts}"
     return Verdict(answer, f"{facts}.{_baseline_note(baseline_share)}")
@@ -184,6 +238,15 @@ def _is_contradicted(difference: Difference) -> bool:
     return excludes_zero and p_value is not None and p_value >= _SIGNIFICANCE
 
 
+def _has_few_blocks(difference: Difference) -> bool:
+    return difference.num_blocks is not None and difference.num_blocks < MIN_BLOCKS
+
+
+def _is_grouped(difference: Difference) -> bool:
+    """Whether some images count together; where each is its own block, no word is lost on it."""
+    return difference.num_blocks is not None and difference.num_blocks < difference.num_images
+
+
 def _facts(method: float, supervised: float, difference: Difference, name: str) -> str:
     digits = _digits(difference)
     if method == supervised:
@@ -194,31 +257,40 @@ def _facts(method: float, supervised: float, difference: Difference, name: str) 
     value, low, high = (
         _signed(number, digits) for number in (difference.value, difference.low, difference.high)
     )
-    return (
-        f"{change} on {difference.num_images} held-out image{_plural(difference.num_images)} "
-        f"(difference {value} points, 95 % interval {low} to {high})"
-    )
+    images = f"{difference.num_images} held-out image{_plural(difference.num_images)}"
+    if _is_grouped(difference):
+        images += f" in {difference.num_blocks} block{_plural(difference.num_blocks or 0)}"
+    return f"{change} on {images} (difference {value} points, 95 % interval {low} to {high})"
 
 
-def _hint(difference: Difference) -> str:
-    """What would make an unclear answer clear: about how many held-out labels."""
+def _hint(difference: Difference, metric: Metric) -> str:
+    """What would make an unclear answer clear: about how many held-out labels, images, blocks."""
+    num = difference.num_blocks or difference.num_images
+    unit = "blocks" if _is_grouped(difference) else "labels" if metric == "error" else "images"
+    if _has_few_blocks(difference):
+        few = f"{num} {unit} are" if num > 1 else f"one {unit.removesuffix('s')} is"
+        return (
+            f"; {few} too few to tell any difference from chance, so hold out at least {MIN_BLOCKS}"
+        )
     reason = ""
     if _is_contradicted(difference):
         reason = (
             f", and too few images are disputed for the exact test, p = {difference.p_value:.3f}"
         )
     half = (difference.high - difference.low) / 2
+    if difference.num_blocks is not None:
+        half /= widening(difference.num_blocks)  # which more blocks take back
     if difference.value != 0:
-        wanted = _POWER * difference.num_images * (half / difference.value) ** 2
+        wanted = _POWER * num * (half / difference.value) ** 2
         # Where the interval alone would be clear already, twice the images is a fair guess.
-        wanted = max(wanted, 2 * difference.num_images)
+        wanted = max(wanted, 2 * num)
         if wanted <= _MOST_LABELS:
             return (
                 f"{reason}; a difference of this size would show with roughly "
-                f"{_rounded(wanted)} held-out labels"
+                f"{_rounded(wanted)} held-out {unit}"
             )
     return (
-        f"{reason}; if there is a difference, it is too small to be shown by more held-out labels"
+        f"{reason}; if there is a difference, it is too small to be shown by more held-out {unit}"
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from torch import nn
 
 from dmt.errors import EnvironmentFault, SettingError
+from dmt.models import hub
 
-_CONNECT_SECONDS = 4.0  # the hub's own client goes on trying for 23 s where there is no network
 _HALVED_FIVE_TIMES = 32  # the stride of nearly every classifier that does not state its own
 _SAFE_FILES = {  # by the file that timm names; None is its default
     None: "model.safetensors",
@@ -55,10 +55,7 @@ def create(name: str, num_classes: int, image_size: int, pretrained: bool) -> nn
         EnvironmentFault: timm is missing or broken, or the weights cannot be had.
     """
     timm = _timm(name)
-    overlay = None
-    if pretrained:
-        path = cached_weights(name) or _download(name)
-        overlay = {"file": str(path), "custom_load": False}
+    overlay = _overlay(name) if pretrained else None
     pretrained_cfg = timm.get_pretrained_cfg(name)
     sizes: list[dict[str, int]] = [{}]
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
@@ -79,10 +76,10 @@ def create(name: str, num_classes: int, image_size: int, pretrained: bool) -> nn
                 raise
         except Exception as error:  # asserts, shape errors: as many kinds as architectures
             if pretrained:
-                raise _no_weights(name, f"they do not fit: {first_line(error)}") from error
+                raise hub.no_weights(name, f"they do not fit: {hub.first_line(error)}") from error
             raise SettingError(
                 f"model={name} cannot be built for images of {image_size}×{image_size} pixels "
-                f"({first_line(error)}); set data.image_size to what it was made for"
+                f"({hub.first_line(error)}); set data.image_size to what it was made for"
             ) from error
     if pretrained and pretrained_cfg is not None and pretrained_cfg.num_classes == num_classes:
         reset: Any = module.reset_classifier
@@ -106,49 +103,100 @@ def statistics(module: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
     return config["mean"], config["std"]
 
 
+def create_backbone(name: str, output_stride: int, pretrained: bool) -> tuple[nn.Module, int]:
+    """A timm model down to its last feature map, dilated where it would halve that further.
+
+    Args:
+        name: of an architecture that timm can build for other strides, such as the ResNets.
+        output_stride: pixels of the image between two of the feature map.
+        pretrained: as of `create`; what is not pre-trained is drawn from torch's generator.
+
+    Returns:
+        The module, which gives a list of one feature map (B, F, h, w), and F.
+
+    Raises:
+        SettingError: the architecture has no such feature map.
+        EnvironmentFault: as `create`.
+    """
+    timm = _timm(name)
+    overlay = _overlay(name) if pretrained else None
+    try:
+        module: Any = timm.create_model(
+            name,
+            pretrained=pretrained,
+            pretrained_cfg_overlay=overlay,
+            features_only=True,
+            output_stride=output_stride,
+            out_indices=(-1,),
+        )
+        reduction, num_features = module.feature_info.reduction(), module.feature_info.channels()
+    except RuntimeError as error:  # what loading tensors of other shapes raises
+        raise hub.no_weights(name, f"they do not fit: {hub.first_line(error)}") from error
+    except Exception as error:  # each architecture that cannot be dilated fails in its own way
+        raise _not_dilated(name, output_stride) from error
+    if reduction != [output_stride]:
+        raise _not_dilated(name, output_stride)
+    return module, int(num_features[0])
+
+
+def load_backbone(module: nn.Module, name: str) -> None:
+    """Give another library's timm model its pre-trained weights.
+
+    Args:
+        module: what `timm.create_model(name, …)` made, with `features_only=True` or without.
+        name: of the architecture, with the weights' tag if it has one.
+
+    Raises:
+        EnvironmentFault: as `create`.
+    """
+    timm, overlay = _timm(name), _overlay(name)
+    indices = getattr(getattr(module, "feature_info", None), "out_indices", None)
+    options = {} if indices is None else {"features_only": True, "out_indices": indices}
+    try:
+        source = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+        module.load_state_dict(source.state_dict())
+    except Exception as error:  # as many kinds as architectures
+        raise hub.no_weights(name, f"they do not fit: {hub.first_line(error)}") from error
+
+
+def published_statistics(name: str) -> tuple[Sequence[float], Sequence[float]] | None:
+    """Mean and deviation per channel, in 0..1, of an architecture that is not built yet."""
+    config = _timm(name).get_pretrained_cfg(name)
+    return None if config is None else (config.mean, config.std)
+
+
 def cached_weights(name: str) -> Path | None:
     """The weights file in the hub's cache on this machine, if it is there; no network is used.
 
     Raises:
         EnvironmentFault: timm is missing or broken, or there are no weights of that name.
     """
-    repo, revision, file = _hub_address(name)
-    found = _hub().try_to_load_from_cache(repo, file, revision=revision)
-    return Path(found) if isinstance(found, str) else None
+    return hub.cached(_hub_address(name))
 
 
-def _download(name: str) -> Path:
-    repo, revision, file = _hub_address(name)
-    hub = _hub()
-    try:
-        # One short question first: the download itself retries for longer than anyone would wait.
-        url = hub.hf_hub_url(repo, file, revision=revision)
-        hub.get_hf_file_metadata(url, timeout=_CONNECT_SECONDS)
-        return Path(hub.hf_hub_download(repo, file, revision=revision))
-    except Exception as error:  # each version of the client raises others; the cure is the same
-        raise _no_weights(name, first_line(error)) from error
+def has_fixed_size(name: str) -> bool:
+    """Whether an architecture takes images of one size only."""
+    return bool(getattr(_timm(name).get_pretrained_cfg(name), "fixed_input_size", False))
 
 
-def _hub_address(name: str) -> tuple[str, str | None, str]:
-    """Repository, revision and file on the hub; only safetensors, which cannot carry code."""
+def _overlay(name: str) -> dict[str, Any]:
+    """What makes timm read the pre-trained weights from a file on this machine."""
+    path = cached_weights(name) or hub.fetch(_hub_address(name), name)
+    return {"file": str(path), "custom_load": False}
+
+
+def _hub_address(name: str) -> hub.Address:
+    """Where the weights lie on the hub; only safetensors, which cannot carry code."""
     pretrained_cfg = _timm(name).get_pretrained_cfg(name)
     repo = getattr(pretrained_cfg, "hf_hub_id", None)
     if not repo:
-        raise _no_weights(name, "the hub has none")
+        raise hub.no_weights(name, "the hub has none")
     repo, _, revision = repo.partition("@")
     stated = pretrained_cfg.hf_hub_filename
     file = stated if stated and stated.endswith(".safetensors") else _SAFE_FILES.get(stated)
     if file is None:
-        raise _no_weights(name, f"{stated} is no safetensors file")
-    return repo, revision or None, file
-
-
-def _no_weights(name: str, reason: str) -> EnvironmentFault:
-    return EnvironmentFault(
-        f"the pre-trained weights of {name} cannot be had ({reason}); connect once so that the "
-        "hub's cache holds them, copy that cache here from a machine that has them (HF_HOME says "
-        "where it lies), or set weights=none"
-    )
+        raise hub.no_weights(name, f"{stated} is no safetensors file")
+    return hub.Address(repo, revision or None, file)
 
 
 def _timm(name: str) -> ModuleType:
@@ -158,21 +206,19 @@ def _timm(name: str) -> ModuleType:
         raise EnvironmentFault(
             f"model={name} needs the package {error.name}, which is not installed; `pip install "
             "torchvision timm` of the same build as your torch, or take a model that needs "
-            "nothing, such as model=wrn_28_2"
+            "nothing, such as model=wrn_28_2 (for masks, model=deeplab_v2:wrn_16_1)"
         ) from error
     except Exception as error:  # torchvision of another build fails with a RuntimeError or OSError
         raise EnvironmentFault(
-            f"model={name} needs timm, which does not import here ({first_line(error)}); torch "
+            f"model={name} needs timm, which does not import here ({hub.first_line(error)}); torch "
             "and torchvision are probably of different builds: `pip install torchvision timm` of "
             "the same build as your torch, and see `dmt doctor`"
         ) from error
 
 
-def _hub() -> ModuleType:
-    return importlib.import_module("huggingface_hub")
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, short enough to stand in a sentence of ours."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line.rstrip(".: ") or type(error).__name__
+def _not_dilated(name: str, output_stride: int) -> SettingError:
+    return SettingError(
+        f"model=deeplab_v2:{name}: this backbone has no feature map of stride {output_stride}; "
+        "take one whose strides can be replaced by dilation, such as deeplab_v2:resnet101 or "
+        "deeplab_v2:resnet18, or unet:tu-" + name
+    )

@@ -14,6 +14,7 @@ from dmt.errors import RunError
 from dmt.models.build import Network, build
 from dmt.records import write_bytes
 
+_OUTPUTS = ("image", "pixels")  # what gets logits; files from before there were two say nothing
 _LENGTH_BYTES = 8  # the format: length of the header, header (JSON), tensors
 
 
@@ -26,7 +27,7 @@ def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
         network: on any device.
         path: `*.safetensors`; a file that is there is replaced.
         metadata: what else to say (class names, round …), added to `model`, `num_classes`,
-            `image_size` and `channel_order`, which are the network's own.
+            `image_size`, `channel_order` and `output`, which are the network's own.
 
     Raises:
         RunError: the file cannot be written.
@@ -40,6 +41,7 @@ def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
         "num_classes": str(network.num_classes),
         "image_size": str(network.image_size),
         "channel_order": network.channel_order,
+        "output": _OUTPUTS[network.is_dense],
     }
     write_bytes(path, _sorted_metadata(to_safetensors(tensors, {**metadata, **own})))
 
@@ -107,6 +109,7 @@ def restore(path: Path, *, allowed_factory: bool = False) -> Network:
         image_size=image_size,
         channel_order="bgr" if channel_order == "bgr" else "rgb",
         allowed_factory=allowed_factory,
+        is_dense=metadata.get("output") == _OUTPUTS[True],
     )
     load_into(network, path)
     return network.eval()

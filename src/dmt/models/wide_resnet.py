@@ -9,7 +9,35 @@ STRIDE = 4  # of the last feature map to the image: two of the three groups halv
 MIN_IMAGE_SIZE = 8  # below, the last group sees a single pixel, which is no image any more
 
 
-class WideResNet(nn.Module):
+class _Trunk(nn.Module):
+    """All of a wide ResNet but what is made of its last feature map; whoever inherits starts it."""
+
+    def __init__(self, depth: int, width: int, in_channels: int) -> None:
+        super().__init__()
+        if depth < 10 or (depth - 4) % 6:
+            raise ValueError(f"the depth of a wide ResNet is 6n + 4 and at least 10, not {depth}")
+        if min(width, in_channels) < 1:
+            raise ValueError("width and in_channels must be at least 1")
+        num_blocks = (depth - 4) // 6
+        channels = [16, 16 * width, 32 * width, 64 * width]
+        self.stem = _conv3x3(in_channels, channels[0])
+        self.group1 = _group(num_blocks, channels[0], channels[1], stride=1)
+        self.group2 = _group(num_blocks, channels[1], channels[2], stride=2)
+        self.group3 = _group(num_blocks, channels[2], channels[3], stride=2)
+        self.norm = nn.BatchNorm2d(channels[3])
+        self.num_features = channels[3]
+
+    def _features(self, images: Tensor) -> Tensor:
+        features = self.group3(self.group2(self.group1(self.stem(images))))
+        return F.relu(self.norm(features), inplace=True)
+
+    def _start_convolutions(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+class WideResNet(_Trunk):
     """WRN-`depth`-`width`: three groups of pre-activation blocks and a global average.
 
     Args:
@@ -26,20 +54,12 @@ class WideResNet(nn.Module):
     """
 
     def __init__(self, depth: int, width: int, num_classes: int, in_channels: int = 3) -> None:
-        super().__init__()
-        if depth < 10 or (depth - 4) % 6:
-            raise ValueError(f"the depth of a wide ResNet is 6n + 4 and at least 10, not {depth}")
-        if min(width, num_classes, in_channels) < 1:
-            raise ValueError("width, num_classes and in_channels must be at least 1")
-        num_blocks = (depth - 4) // 6
-        channels = [16, 16 * width, 32 * width, 64 * width]
-        self.stem = _conv3x3(in_channels, channels[0])
-        self.group1 = _group(num_blocks, channels[0], channels[1], stride=1)
-        self.group2 = _group(num_blocks, channels[1], channels[2], stride=2)
-        self.group3 = _group(num_blocks, channels[2], channels[3], stride=2)
-        self.norm = nn.BatchNorm2d(channels[3])
-        self.classifier = nn.Linear(channels[3], num_classes)
-        self._initialise()
+        super().__init__(depth, width, in_channels)
+        if num_classes < 1:
+            raise ValueError("num_classes must be at least 1")
+        self.classifier = nn.Linear(self.num_features, num_classes)
+        self._start_convolutions()
+        nn.init.zeros_(self.classifier.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of normalised images.
@@ -50,16 +70,36 @@ class WideResNet(nn.Module):
         Returns:
             float (B, K).
         """
-        features = self.group3(self.group2(self.group1(self.stem(images))))
-        pooled = F.relu(self.norm(features), inplace=True).mean(dim=(2, 3))
-        logits: Tensor = self.classifier(pooled)
+        logits: Tensor = self.classifier(self._features(images).mean(dim=(2, 3)))
         return logits
 
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.classifier.bias)
+
+class WideResNetFeatures(_Trunk):
+    """WRN-`depth`-`width` without its average and classifier, a backbone of stride 4.
+
+    Its tensors have the names that they have in `WideResNet`.
+
+    Args:
+        depth, width, in_channels: as of `WideResNet`.
+
+    Raises:
+        ValueError: as `WideResNet`.
+    """
+
+    def __init__(self, depth: int, width: int, in_channels: int = 3) -> None:
+        super().__init__(depth, width, in_channels)
+        self._start_convolutions()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The last feature map of normalised images.
+
+        Args:
+            images: float (B, C, H, W), any memory format.
+
+        Returns:
+            float (B, `num_features`, ⌈H/4⌉, ⌈W/4⌉), at least 0.
+        """
+        return self._features(images)
 
 
 class _Block(nn.Module):

@@ -17,9 +17,9 @@ from dmt.data.pool import Pool
 from dmt.data.pseudo_labels import ImageLabels
 from dmt.data.splits import Split, dms_subsets
 from dmt.data.transforms import Augmentation, strong
-from dmt.engine.forward import forward, probabilities, shard, unshard
+from dmt.engine.forward import ensembles, forward, probabilities, shard, unshard
 from dmt.engine.oracle import all_labels
-from dmt.engine.order import draw, interleave
+from dmt.engine.order import own_slots, rows
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
@@ -28,8 +28,6 @@ from dmt.metrics.confusion import error_rate
 from dmt.metrics.hidden_scores import class_pseudo_label_accuracy, pseudo_label_accuracy, score
 from dmt.metrics.verdict import compare_predictions
 from dmt.records import ClassSelection, Confusion
-
-_STEPS_DRAWN_AT_ONCE = 64
 
 
 class Classification:
@@ -68,35 +66,17 @@ class Classification:
     ) -> Iterator[tuple[Position, Batch]]:
         """See `Task.batches`."""
         spec = stage.fit
-        blocks = spec.num_blocks
-        assert blocks % self._runtime.world_size == 0, "whole blocks for every rank"
         given, given_label = self._given(stage)
         kept, kept_label, confidence = self._kept(stage, labels)
-        per_rank = spec.batch_size // self._runtime.world_size
-        mine = slice(self._runtime.rank * per_rank, (self._runtime.rank + 1) * per_rank)
         ids, label = torch.cat([given, kept]), torch.cat([given_label, kept_label])
         confidence = torch.cat([torch.ones(len(given)), confidence])
-
-        def rows() -> Iterator[Tensor]:
-            for start in range(first_step, spec.num_steps, _STEPS_DRAWN_AT_ONCE):
-                steps = range(start, min(start + _STEPS_DRAWN_AT_ONCE, spec.num_steps))
-                of_given, of_kept = (
-                    draw(total, num, steps, self._seed, stage.name, kind)
-                    for total, num, kind in (
-                        (len(given), spec.num_labeled, "labeled"),
-                        (len(kept), spec.batch_size - spec.num_labeled, "pseudo"),
-                    )
-                )
-                for a, b in zip(of_given, of_kept + len(given), strict=True):
-                    yield interleave(a, b, blocks)[mine]
-
         device = self._runtime.device
-        slots = torch.arange(spec.batch_size)[mine]
+        slots = torch.arange(spec.batch_size)[own_slots(spec.batch_size, self._runtime)]
         # The pool reads ahead, so what was drawn is kept until its images come.
         waiting: list[Tensor] = []
 
         def asked() -> Iterator[Tensor]:
-            for row in rows():
+            for row in rows(stage, len(given), len(kept), self._seed, self._runtime, first_step):
                 waiting.append(row)
                 yield ids[row]
 
@@ -220,7 +200,7 @@ class Classification:
             rows = torch.from_numpy(np.flatnonzero(np.isin(test.ids, ids)))
             ids = test.ids[rows.numpy()]
             probs = {name: self._predict(net, ids) for name, net in nets.items()}
-            probs |= _ensembles(probs)
+            probs |= ensembles(probs)
             for name, prob in probs.items():
                 place = predicted.setdefault(name, torch.empty(len(test), dtype=torch.int64))
                 place[rows] = prob.argmax(dim=1)
@@ -253,16 +233,6 @@ class Classification:
 
     def _confusion(self, label: Tensor, hidden: HiddenLabels) -> NDArray[np.int64]:
         return score(hidden.ids, label, hidden, len(self.classes))
-
-
-def _ensembles(probs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Two models' mean softmax, where there are two."""
-    pairs = {"ensemble": ("a", "b"), "supervised_ensemble": ("supervised", "supervised_b")}
-    return {
-        name: (probs[first] + probs[second]) / 2
-        for name, (first, second) in pairs.items()
-        if first in probs and second in probs
-    }
 
 
 def _fraction(percent: float | None) -> float | None:

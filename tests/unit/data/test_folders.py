@@ -129,7 +129,7 @@ def test_problems_are_told_and_do_not_stop(tmp_path: Path) -> None:
         (["a/1.jpg", "b/1.jpg", "2.jpg"], "1 image in .* is in no class folder"),
         (["1.jpg"], "images in no folder"),
         (["unlabeled/1.jpg", "a/1.jpg", "b/1.jpg"], "layout .* found a/, b/, unlabeled/"),
-        (["images/1.jpg", "masks/1.png"], "not one for classification"),
+        (["images/1.jpg", "labeled/"], "labeled holds no image"),
         (["photos/labeled/a/1.jpg"], r"perhaps you mean .*photos$"),
         (["one/train/a/1.jpg", "two/train/a/1.jpg"], r"perhaps you mean .*one$"),
         (["labeled/\u00e9/1.jpg", "labeled/e\u0301/1.jpg"], "class folders whose names look the"),

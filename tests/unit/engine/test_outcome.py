@@ -16,13 +16,12 @@ from dmt.engine.outcome import (
     final_models,
     images_seen,
     previous_generation,
-    round_records,
     summarize,
 )
 from dmt.engine.plan import Sizes, plan
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.task import FinalTable, Task
-from dmt.records import Difference, Summary, write_json
+from dmt.records import Confusion, Difference, Summary, write_json
 
 SIZES = Sizes(num_labeled=40, num_pool=1000, num_hidden=1000)
 FACTS = RunFacts(
@@ -54,7 +53,7 @@ def stages_of(**given: Any) -> tuple[Stage, ...]:
     return plan(settings, SIZES)
 
 
-def make_task() -> Task:
+def make_task(metric: str = "error") -> Task:
     """1000 images to label, 25 to validate on."""
 
     def num_forward(stage: TrainStage | LabelStage) -> int:
@@ -63,7 +62,10 @@ def make_task() -> Task:
     return cast(
         "Task",
         SimpleNamespace(
-            name="classification", metric="error", classes=("x", "y"), num_forward=num_forward
+            name="classification" if metric == "error" else "segmentation",
+            metric=metric,
+            classes=("x", "y") if metric == "error" else ("road", "car", "animal"),
+            num_forward=num_forward,
         ),
     )
 
@@ -73,9 +75,10 @@ def summary_of(
     table: FinalTable | None = TABLE,
     stages: tuple[Stage, ...] | None = None,
     events: tuple[dict[str, Any], ...] = (),
+    metric: str = "error",
 ) -> Summary:
     stages = stages_of() if stages is None else stages
-    return summarize(facts, make_task(), stages, table, events, CPU, seconds=12.5)
+    return summarize(facts, make_task(metric), stages, table, events, CPU, seconds=12.5)
 
 
 @pytest.mark.parametrize(
@@ -151,45 +154,6 @@ def test_mixups_extra_forward_is_counted_apart() -> None:
     assert mixed.forward_only - plain.forward_only == 2 * 40 * 32  # two rounds of 20 steps each
 
 
-def label_event(round_: int, teacher: str, accuracy: float | None) -> dict[str, Any]:
-    return {
-        "event": "label",
-        "stage": f"round{round_}/label/{teacher}",
-        "round": round_,
-        "label_fraction": round_ / 2,
-        "selected": 500 * round_,
-        "pseudo_label_accuracy": accuracy,
-    }
-
-
-def test_rounds_are_put_together_from_the_events() -> None:
-    step = {"event": "step", "round": 0, "stage": "round0/a", "peer": "a"}
-    events = [
-        step,
-        {**step, "stage": "round0/b", "peer": "b"},
-        {**step, "event": "evaluate", "value": 9.0},
-        {"event": "finished", "stage": "round0/a", "seconds": 1.0},
-        label_event(1, "b", 0.8),
-        label_event(1, "a", 0.9),
-        {**step, "round": 1, "stage": "round1/a"},
-        {**step, "event": "evaluate", "round": 1, "stage": "round1/a", "value": 8.0},
-        {**step, "event": "evaluate", "stage": "fold0/round0/a", "value": 99.0},
-        {**step, "stage": "baseline/a"},
-    ]
-    first, second = round_records(events)
-    assert (first.round, first.label_fraction, first.selected) == (0, None, 0)
-    assert first.pseudo_label_accuracy is None
-    assert first.peers == {"a": 9.0, "b": None}
-    assert (second.round, second.label_fraction, second.selected) == (1, 0.5, 500)
-    assert second.pseudo_label_accuracy == pytest.approx(0.85)
-    assert second.peers == {"a": 8.0}
-
-
-def test_unknown_accuracies_stay_unknown() -> None:
-    (record,) = round_records([label_event(1, "a", None), label_event(1, "b", None)])
-    assert record.pseudo_label_accuracy is None
-
-
 def test_the_summary_of_a_pair() -> None:
     found = summary_of(stages=stages_of(oracle=True))
     assert (found.supervised, found.ensemble, found.oracle) == (7.0, 4.5, 3.0)
@@ -259,3 +223,67 @@ def test_images_a_second_is_over_training_time_alone() -> None:
         {"event": "finished", "stage": "baseline/a", "seconds": 1.0},
     )
     assert summary_of(events=events).images_per_second == pytest.approx(3 * 60 * 32 / 3.0)
+
+
+# Of 10 pixels of road 8 are right and 2 called car; of 4 of car 3 are right.
+ROADS = [[8, 2, 0], [1, 3, 0], [0, 0, 0]]
+SCENES = FinalTable(
+    values={"a": 61.4, "supervised": 57.1},
+    difference=Difference(value=4.3, low=1.0, high=7.0, p_value=None, num_images=62, num_blocks=8),
+    oracle_difference=None,
+    confusion=[
+        Confusion(model="a", split="test", counts=ROADS),
+        Confusion(model="supervised", split="test", counts=[[7, 3, 0], [1, 3, 0], [0, 0, 0]]),
+    ],
+    num_images=62,
+)
+
+
+def test_a_segmentation_has_scores_by_class() -> None:
+    found = summary_of(table=SCENES, metric="miou")
+    first, second = found.scores
+    assert (first.model, second.model) == ("a", "supervised")
+    assert first.iou == [pytest.approx(100 * 8 / 11), pytest.approx(100 * 3 / 6), None]
+    assert first.pixel_accuracy == pytest.approx(100 * 11 / 14)
+    assert second.iou[:2] == pytest.approx([100 * 7 / 11, 100 * 3 / 7])
+    assert found.notes == [
+        "a note",
+        "class animal is in no held-out mask and was never predicted: left out of the mean IoU",
+    ]
+    assert found.verdict == "helped"
+    assert "mean IoU rose from 57.1 % to 61.4 % on 62 held-out images in 8 blocks" in found.sentence
+
+
+def test_a_class_that_one_model_invents_is_told_apart() -> None:
+    invented = Confusion(model="a", split="test", counts=[[8, 1, 1], [1, 3, 0], [0, 0, 0]])
+    table = SCENES._replace(confusion=[invented, SCENES.confusion[1]])
+    found = summary_of(table=table, metric="miou")
+    assert [scores.iou[2] for scores in found.scores] == [0.0, None]
+    assert found.notes[1] == (
+        "class animal is in no held-out mask, but was predicted: its IoU is 0 for a and is left "
+        "out of the others' mean"
+    )
+
+
+def test_a_classification_has_no_scores_by_class() -> None:
+    table = TABLE._replace(confusion=[Confusion(model="a", split="test", counts=[[3, 0], [0, 0]])])
+    found = summary_of(table=table)
+    assert found.scores == []
+    assert found.notes == ["a note"]
+
+
+def test_classes_without_a_label_are_kept_in_the_record(tmp_path: Path) -> None:
+    found = summary_of(replace(FACTS, unlabeled_classes=("car",)), SCENES, metric="miou")
+    write_json(tmp_path / "summary.json", found)
+    assert found.unlabeled_classes == ["car"]
+
+
+@pytest.mark.parametrize(("metric", "name"), [("error", "error"), ("miou", "mean IoU")])
+def test_a_supervised_run_names_its_own_metric(metric: str, name: str) -> None:
+    table = FinalTable({"a": 57.1}, None, None, [], 300)
+    facts = replace(FACTS, method="supervised", baseline="none")
+    found = summary_of(facts, table, stages_of(method="supervised"), metric=metric)
+    assert found.sentence == (
+        f"method=supervised does not use the 1000 unlabeled images: its {name} is 57.1 %; "
+        "method=dmt does."
+    )

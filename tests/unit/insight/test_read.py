@@ -73,7 +73,7 @@ def test_a_half_finished_run_tells_its_rounds_from_its_events(tmp_path: Path) ->
     assert (view.last["stage"], view.last["step"]) == ("round2/b", NUM_STEPS // 2)
     assert [record.round for record in view.rounds] == [0, 1, 2]
     assert view.rounds[1].peers == pytest.approx({"a": 11.3, "b": 11.7})
-    assert view.rounds[2].peers == pytest.approx({"a": 12.2})
+    assert view.rounds[2].peers == pytest.approx({"a": 12.2, "b": None})
     assert view.rounds[1].label_fraction == pytest.approx(0.2)
     assert view.rounds[0].pseudo_label_accuracy is None
 

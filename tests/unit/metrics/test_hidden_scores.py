@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from dmt.data.hidden import HiddenLabels
+from dmt.data.hidden import HiddenLabels, HiddenMasks
+from dmt.errors import DataError
+from dmt.metrics.confusion import confusion_matrix
 from dmt.metrics.hidden_scores import (
     class_pseudo_label_accuracy,
     is_correct,
     pseudo_label_accuracy,
     score,
+    score_mask,
+    score_selected_mask,
 )
 
 HIDDEN = HiddenLabels(np.array([7, 2, 9, 4]), np.array([0, 1, 1, 2]))
@@ -61,3 +65,58 @@ def test_misaligned_input_is_refused() -> None:
         is_correct(np.array([0, 1]), HIDDEN)
     with pytest.raises(ValueError, match="two equal"):
         score(np.array([2, 4]), np.array([1]), HIDDEN, 3)
+
+
+TRUTH = np.array([[0, 0, 1], [2, 255, 1]], dtype=np.uint8)
+CALLED = np.array([[0, 1, 1], [2, 0, 2]], dtype=np.uint8)
+MASKS = HiddenMasks(
+    np.array([7, 3]), lambda id: TRUTH if id == 7 else np.full((2, 3), 255, np.uint8)
+)
+
+
+def test_score_mask_by_hand() -> None:
+    expected = [[1, 1, 0], [0, 1, 1], [0, 0, 1]]
+    assert score_mask(7, CALLED, MASKS, 3).tolist() == expected
+    found = score_mask(7, torch.from_numpy(CALLED).long(), MASKS, 3)
+    assert found.tolist() == expected
+    assert found.dtype == np.int64
+
+
+def test_score_mask_of_an_unknown_id_or_nothing_but_void_is_zero() -> None:
+    assert score_mask(8, CALLED, MASKS, 3).tolist() == [[0] * 3] * 3
+    assert score_mask(3, CALLED, MASKS, 3).tolist() == [[0] * 3] * 3
+    assert score_selected_mask(8, CALLED, CALLED == 0, MASKS, 3).sum() == 0
+
+
+def test_only_selected_pixels_count() -> None:
+    is_selected = np.array([[1, 1, 0], [0, 1, 1]], dtype=np.bool_)
+    expected = [[1, 1, 0], [0, 0, 1], [0, 0, 0]]
+    assert score_selected_mask(7, CALLED, is_selected, MASKS, 3).tolist() == expected
+    kept = torch.from_numpy(is_selected)
+    assert score_selected_mask(7, CALLED, kept, MASKS, 3).tolist() == expected
+    assert score_selected_mask(7, CALLED, is_selected & False, MASKS, 3).sum() == 0
+    assert TRUTH[1, 0] == 2  # the mask itself stays as it was
+
+
+@pytest.mark.parametrize("num_classes", [2, 19, 255])
+def test_score_mask_equals_the_confusion_matrix(num_classes: int) -> None:
+    generator = np.random.default_rng(num_classes)
+    truth = generator.integers(0, num_classes, (37, 53)).astype(np.uint8)
+    truth[generator.random(truth.shape) < 0.2] = 255
+    called = generator.integers(0, num_classes, truth.shape)
+    hidden = HiddenMasks(np.array([0]), lambda _: truth)
+    expected = confusion_matrix(truth, called, num_classes)
+    assert (score_mask(0, called, hidden, num_classes) == expected).all()
+
+
+def test_masks_of_wrong_shape_or_value_are_refused() -> None:
+    with pytest.raises(ValueError, match="mask of image 7"):
+        score_mask(7, CALLED.T, MASKS, 3)
+    with pytest.raises(ValueError, match="is_selected must be bool"):
+        score_selected_mask(7, CALLED, np.ones((3, 2), dtype=np.bool_), MASKS, 3)
+    with pytest.raises(ValueError, match="is_selected must be bool"):
+        score_selected_mask(7, CALLED, CALLED, MASKS, 3)
+    with pytest.raises(ValueError, match="do not fit 2 classes"):
+        score_mask(7, CALLED, MASKS, 2)
+    with pytest.raises(DataError, match="a mask has the value 2, but the 2 classes"):
+        score_mask(7, CALLED.clip(max=1), MASKS, 2)

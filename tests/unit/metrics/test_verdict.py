@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from dmt.data.hidden import HiddenLabels
-from dmt.metrics.verdict import compare_predictions, direction, gap_closed, judge
+from dmt.metrics.confusion import mean_iou
+from dmt.metrics.intervals import block_interval
+from dmt.metrics.verdict import (
+    MIN_BLOCKS,
+    compare_counts,
+    compare_predictions,
+    direction,
+    gap_closed,
+    judge,
+)
 from dmt.records import Difference
 
 
@@ -184,3 +193,113 @@ def test_nothing_held_out_cannot_be_compared() -> None:
     nothing = np.zeros(0, dtype=np.int64)
     with pytest.raises(ValueError, match="at least one image"):
         compare_predictions(nothing, nothing, HiddenLabels(nothing, nothing))
+
+
+def of_blocks(
+    num_blocks: int, value: float = 4.0, low: float = 1.0, high: float = 7.0
+) -> Difference:
+    return Difference(
+        value=value, low=low, high=high, p_value=None, num_images=62, num_blocks=num_blocks
+    )
+
+
+def test_blocks_are_named() -> None:
+    assert judge(55.0, 51.0, of_blocks(8), "miou", num_unlabeled=9) == (
+        "helped",
+        "The unlabeled images helped: mean IoU rose from 51.0 % to 55.0 % on 62 held-out images "
+        "in 8 blocks (difference 4.0 points, 95 % interval 1.0 to 7.0).",
+    )
+    answer, sentence = judge(51.0, 55.0, of_blocks(8, -4, -7, -1), "miou", num_unlabeled=9)
+    assert answer == "hurt"
+    assert "mean IoU fell from 55.0 % to 51.0 %" in sentence
+
+
+def test_no_word_is_lost_on_blocks_of_one_image() -> None:
+    _, sentence = judge(55.0, 51.0, of_blocks(62), "miou", num_unlabeled=9)
+    assert "on 62 held-out images (difference" in sentence
+
+
+@pytest.mark.parametrize("value", [4.0, -4.0])
+@pytest.mark.parametrize("num", [1, 3, 5])
+def test_few_blocks_never_answer(num: int, value: float) -> None:
+    given = of_blocks(num, value, value - 1, value + 1)
+    assert direction(given, "miou") == "unclear"
+    answer, sentence = judge(51.0 + value, 51.0, given, "miou", num_unlabeled=9)
+    assert answer == "unclear"
+    few = "one block is" if num == 1 else f"{num} blocks are"
+    assert sentence.endswith(
+        f"; {few} too few to tell any difference from chance, so hold out at least 6."
+    )
+    assert direction(of_blocks(MIN_BLOCKS), "miou") == "better"
+
+
+def test_few_images_never_answer_either() -> None:
+    given = of_blocks(4).model_copy(update={"num_images": 4})
+    _, sentence = judge(55.0, 51.0, given, "miou", num_unlabeled=9)
+    assert "4 images are too few" in sentence
+
+
+@pytest.mark.parametrize(
+    ("num_blocks", "words"), [(8, "32 held-out blocks"), (62, "390 held-out images")]
+)
+def test_unclear_says_how_many_blocks_would_do(num_blocks: int, words: str) -> None:
+    # Without the widening, half the interval is 5 / 1.290 = 3.877 of 8 blocks and 4.861 of 62:
+    # 2.04 · 8 · (3.877 / 2.8)² = 31.3 and 2.04 · 62 · (4.861 / 2.8)² = 381, up to two figures.
+    given = of_blocks(num_blocks, 2.8, -2.2, 7.8)
+    _, sentence = judge(53.8, 51.0, given, "miou", num_unlabeled=9)
+    assert f"would show with roughly {words}" in sentence
+
+
+def test_without_masks_the_words_are_masks() -> None:
+    assert "no held-out masks" in judge(None, None, None, "miou", num_unlabeled=5).sentence
+    assert "images without masks" in judge(60.0, None, None, "miou", num_unlabeled=0).sentence
+    assert "The mean IoU is 60.0 %" in judge(60.0, None, None, "miou", num_unlabeled=5).sentence
+
+
+def counts(num: int, hits: int, seed: int) -> np.ndarray:  # type: ignore[type-arg]
+    """(num, 2, 2) counts of images of 100 pixels a class."""
+    right = np.random.default_rng(seed).binomial(100, hits / 100, (num, 2))
+    rows = np.stack([right, 100 - right], axis=-1)
+    rows[:, 1] = rows[:, 1, ::-1]
+    return rows.astype(np.int64)
+
+
+def test_compare_counts_adds_up_blocks() -> None:
+    a, b, blocks = counts(24, 90, 0), counts(24, 80, 1), np.repeat([5, -1, 9, 2, 3, 7, 1, 0], 3)
+    found = compare_counts(a, b, blocks, 4)
+    assert found.value == pytest.approx(mean_iou(a.sum(0)).value - mean_iou(b.sum(0)).value)
+    assert (found.num_images, found.num_blocks, found.p_value) == (24, 8, None)
+    order = np.argsort(np.array([5, -1, 9, 2, 3, 7, 1, 0]))
+    summed = [each.reshape(8, 3, 2, 2).sum(1)[order] for each in (a, b)]
+    assert (found.value, found.low, found.high) == block_interval(*summed, seed=4)
+    shuffled = np.random.default_rng(2).permutation(24)
+    assert compare_counts(a[shuffled], b[shuffled], blocks[shuffled], 4) == found
+    assert found.low > 0
+    assert direction(found, "miou") == "better"
+
+
+def test_compare_counts_by_hand() -> None:
+    # One class of two: a has 8 of 10 right, b 5 of 10; nothing of the other is called or true.
+    a, b = np.zeros((7, 2, 2), dtype=np.int64), np.zeros((7, 2, 2), dtype=np.int64)
+    a[:, 0], b[:, 0] = [8, 2], [5, 5]
+    found = compare_counts(a, b, np.arange(7), 0)
+    # Class 1 was called, so its IoU of 0 counts: (80 + 0) / 2 − (50 + 0) / 2, the same everywhere.
+    assert (found.value, found.low, found.high) == (15, 15, 15)
+
+
+def test_blocks_without_a_counted_pixel_are_no_observations() -> None:
+    a, b = counts(9, 90, 0), counts(9, 80, 1)
+    a[6:], b[6:] = 0, 0
+    found = compare_counts(a, b, np.arange(9), 1)
+    assert (found.num_images, found.num_blocks) == (9, 6)
+    cut = compare_counts(a[:6], b[:6], np.arange(6), 1)
+    assert (found.low, found.high) == (cut.low, cut.high)
+    with pytest.raises(ValueError, match="at least one counted pixel"):
+        compare_counts(a[6:], b[6:], np.arange(3), 1)
+
+
+def test_counts_that_do_not_align_are_refused() -> None:
+    with pytest.raises(ValueError, match="two equal"):
+        compare_counts(counts(3, 9, 0), counts(4, 9, 0), np.arange(3), 0)
+    with pytest.raises(ValueError, match="two equal"):
+        compare_counts(counts(3, 9, 0), counts(3, 9, 0), np.arange(4), 0)

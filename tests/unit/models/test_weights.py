@@ -44,6 +44,7 @@ def test_metadata_says_how_to_build_it(saved: Path) -> None:
         "image_size": "8",
         "model": "wrn_10_1",
         "num_classes": "3",
+        "output": "image",
         "round": "2",
     }
 
@@ -82,6 +83,15 @@ def test_restore_needs_nothing_but_the_file(tmp_path: Path) -> None:
     assert not restored.training
     assert (restored.spec, restored.image_size) == ("wrn_16_1", 12)
     assert torch.equal(restored(images), network(images))
+
+
+def test_a_file_from_before_there_were_masks_holds_a_classifier(tmp_path: Path) -> None:
+    network = _network().eval()
+    words = {"model": "wrn_10_1", "num_classes": "3", "image_size": "8", "channel_order": "rgb"}
+    save_file(network.state_dict(), tmp_path / "w.safetensors", metadata=words)
+    restored = restore(tmp_path / "w.safetensors")
+    assert not restored.is_dense
+    assert _same(network, restored)
 
 
 def test_restore_does_not_run_code_that_only_the_file_names(tmp_path: Path) -> None:

@@ -6,15 +6,23 @@ from pathlib import Path
 
 from dmt.data.catalog import Catalog
 from dmt.data.layouts.cifar10 import batches_folder, find_cifar10, read_batches
+from dmt.data.layouts.cityscapes import has_cityscapes, read_cityscapes
 from dmt.data.layouts.digits import read_digits
 from dmt.data.layouts.folders import read_folders
+from dmt.data.layouts.image_masks import has_image_masks, read_image_masks
+from dmt.data.layouts.shapes import read_shapes
+from dmt.data.layouts.split_lists import has_split_lists, read_split_lists
+from dmt.data.layouts.voc import read_voc, voc_folder
 
 
 def open_builtin(name: str) -> Catalog | None:
-    """The built-in data set called `name` (`digits`, `cifar10`, `cifar10:PATH`), if it is one.
+    """The built-in data set called `name`, if it is one.
+
+    These are `digits`, `shapes`, `shapes:96`, `shapes:96x128`, `cifar10` and `cifar10:PATH`.
 
     Raises:
-        DataError: CIFAR-10 is not where it was looked for, or is damaged.
+        DataError: CIFAR-10 is not where it was looked for, or is damaged; the size of `shapes`
+            is none.
     """
     if name == "digits":
         return read_digits()
@@ -22,14 +30,26 @@ def open_builtin(name: str) -> Catalog | None:
         return open_folder(find_cifar10(None))
     if name.startswith("cifar10:"):
         return open_folder(find_cifar10(Path(name.removeprefix("cifar10:"))))
-    return None
+    return read_shapes(name)
 
 
 def open_folder(root: Path) -> Catalog:
-    """The data set in the folder `root`: CIFAR-10's batches, or folders of images.
+    """The data set in the folder `root`, by the first of the known layouts that it has.
 
     Raises:
         DataError: the layout is not known, or the data set cannot be trained on.
     """
     batches = batches_folder(root)
-    return read_folders(root) if batches is None else read_batches(batches)
+    if batches is not None:
+        return read_batches(batches)
+    if has_cityscapes(root):
+        return read_cityscapes(root)
+    if (root / "JPEGImages").is_dir():
+        return read_voc(root)
+    if has_split_lists(root):
+        return read_split_lists(root)
+    if has_image_masks(root):
+        return read_image_masks(root)
+    is_plain = not any((root / name).is_dir() for name in ("labeled", "train"))
+    voc = voc_folder(root) if is_plain else None
+    return read_folders(root) if voc is None else read_voc(voc)

@@ -23,8 +23,9 @@ _HELD_OUT = {"val": Part.VAL, "test": Part.TEST}
 _RESERVED = {"labeled", "unlabeled", "train", "val", "test", "images", "masks", "leftImg8bit"}
 _RESERVED |= {"JPEGImages", "SegmentationClass", "ImageSets", "Annotations", "gtFine"}
 _KNOWN = (
-    "known are labeled/<class>/… with unlabeled/, train/<class>/… with test/, "
-    "and plain <class>/… folders, at least two"
+    "known are labeled/<class>/… with unlabeled/, train/<class>/… with test/, plain <class>/… "
+    "folders (at least two), and with masks images/ and masks/, a list labeled.txt, VOC's "
+    "JPEGImages/ and Cityscapes' leftImg8bit/"
 )
 
 
@@ -210,8 +211,7 @@ def _not_recognised(root: Path, folders: list[str], has_images: bool) -> DataErr
     inner = _data_sets(root, folders)
     hint = f"; perhaps you mean {shown(root / inner[0])}" if inner else ""
     return DataError(
-        f"the layout of {shown(root)} is not one for classification: found {', '.join(found)}, "
-        f"{_KNOWN}{hint}"
+        f"the layout of {shown(root)} is not known: found {', '.join(found)}, {_KNOWN}{hint}"
     )
 
 
@@ -234,7 +234,7 @@ def _require_two(root: Path, classes: list[str], labeled: str) -> None:
 def _catalog(root: Path, layout: str, classes: list[str], gathered: _Rows) -> Catalog:
     rows = sorted(gathered.rows)
     paths = tuple(path for path, _, _ in rows)
-    _refuse_twins(root, paths)
+    refuse_twins(root, paths)
     index: dict[str | None, int] = {name: number for number, name in enumerate(classes)}
     index[None] = UNLABELED
     labels = np.array([index[name] for _, name, _ in rows], dtype=np.int64)
@@ -247,12 +247,12 @@ def _catalog(root: Path, layout: str, classes: list[str], gathered: _Rows) -> Ca
         labels=labels,
         parts=np.array([part for _, _, part in rows], dtype=np.uint8),
         images=None,
-        problems=(*gathered.problems, *_ignored_files(gathered.others), *no_unlabeled(labels)),
+        problems=(*gathered.problems, *ignored_files(gathered.others), *no_unlabeled(labels)),
     )
 
 
-def _refuse_twins(root: Path, paths: Iterable[str]) -> None:
-    """Raise DataError if two of `paths` are one after Unicode normalisation (NFC)."""
+def refuse_twins(root: Path, paths: Iterable[str]) -> None:
+    """Raise DataError if two of the `paths` below `root` are one once normalised (Unicode NFC)."""
     seen: dict[str, str] = {}
     for path in paths:
         if path.isascii():
@@ -265,7 +265,8 @@ def _refuse_twins(root: Path, paths: Iterable[str]) -> None:
             )
 
 
-def _ignored_files(others: list[str]) -> list[Problem]:
+def ignored_files(others: list[str]) -> list[Problem]:
+    """The problem to tell of files that are no images by suffix, if there are any."""
     if not others:
         return []
     kinds = Counter(os.path.splitext(path)[1].lower() or "no suffix" for path in others)

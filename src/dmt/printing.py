@@ -1,0 +1,78 @@
+"""What the command prints on stdout: lines for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+
+def print_line(text: str) -> None:
+    """A line that a file's name cannot break: control characters are shown, not obeyed."""
+    typer.echo("".join(each if each.isprintable() else repr(each)[1:-1] for each in text))
+
+
+def print_json(value: Any) -> None:
+    """One JSON value."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def print_check(found: Mapping[str, Any]) -> None:
+    """What `checkup.check` found."""
+    counts = ", ".join(
+        f"{found[part]:,} {part}" for part in ("labeled", "unlabeled", "val", "test")
+    )
+    print_line(f"{found['name']}: {found['task']}, layout {found['layout']}: {counts}")
+    for each in found["classes"]:
+        share = f"  {each['pixels']:6.2f} % of the pixels" if "pixels" in each else ""
+        print_line(f"  {each['count']:>7,}  {each['name']}{share}")
+    problems = found["problems"]
+    print_line(f"{len(problems)} problem{'' if len(problems) == 1 else 's'}")
+    for each in problems[:20]:
+        print_line(f"  {each['kind']}: {each['path']}: {each['message']}".replace(": :", ":"))
+    if len(problems) > 20:
+        print_line(f"  … and {len(problems) - 20} more; --json lists them all")
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """The sentence and the final table of a run."""
+    print_line(summary["sentence"])
+    values = {
+        "supervised": summary["supervised"],
+        "peer a": summary["peers"]["a"],
+        "peer b": summary["peers"]["b"],
+        "both peers together": summary["ensemble"],
+        "two supervised together": summary["supervised_ensemble"],
+        "all labels (oracle)": summary["oracle"],
+    }
+    known = {name: value for name, value in values.items() if value is not None}
+    if known:
+        print_line(f"{summary['metric']} in % on {summary['held_out']}:")
+    for name, value in known.items():
+        print_line(f"  {value:6.2f}  {name}")
+    if summary["gap_closed"] is not None:
+        print_line(f"  {100 * summary['gap_closed']:6.0f} % of the gap to all labels closed")
+
+
+def print_evaluation(found: Mapping[str, Any]) -> None:
+    """What `using.evaluate` measured."""
+    name = {"miou": "mean IoU"}.get(found["metric"], found["metric"])
+    print_line(f"{name} {found['value']:.2f} % on {found['num_images']:,} images")
+    if found["num_left_out"]:
+        print_line(f"  {found['num_left_out']:,} images that the run was trained on are left out")
+    if found["metric"] == "miou":
+        return _print_iou(found)
+    for each in found["classes"]:
+        recall = "  none here" if each["recall"] is None else f"{each['recall']:9.2f} %"
+        print_line(f"  {recall} of {each['count']:>6,}  {each['name']}")
+    return None
+
+
+def _print_iou(found: Mapping[str, Any]) -> None:
+    print_line(f"  {found['pixel_accuracy']:9.2f} % of the pixels right")
+    for each in found["classes"]:
+        absent = "     absent"  # from masks and predictions: left out of the mean
+        iou = absent if each["iou"] is None else f"{each['iou']:9.2f} %"
+        print_line(f"  {iou} of {each['pixels']:>12,} pixels  {each['name']}")

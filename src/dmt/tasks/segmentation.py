@@ -1,0 +1,308 @@
+"""All that is particular to scenes, which have a label for every pixel. The rules are in `core`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dmt.core import IGNORE_INDEX, predict
+from dmt.data.hidden import HiddenMasks
+from dmt.data.mask_splits import GivenMasks, MaskSplit, dms_mask_subsets
+from dmt.data.pixel_labels import PixelLabels, PixelLabelWriter
+from dmt.data.read_ahead import read_ahead
+from dmt.data.scene_views import SceneAugmentation, cut_image, cut_plane, photometric, place
+from dmt.data.scenes import ScenePool
+from dmt.engine.forward import ensembles
+from dmt.engine.oracle import all_masks
+from dmt.engine.order import own_slots, rows
+from dmt.engine.runtime import Runtime
+from dmt.engine.scene_forward import Inference, forward_scenes, shard_ids
+from dmt.engine.stage import LabelStage, TrainStage
+from dmt.engine.step import Batch, Position
+from dmt.engine.task import FinalTable, Labeling
+from dmt.metrics.confusion import class_recall, mean_iou
+from dmt.metrics.hidden_scores import score_mask, score_selected_mask
+from dmt.metrics.verdict import compare_counts
+from dmt.records import ClassSelection, Confusion, Difference
+
+Counts = NDArray[np.int64]
+
+
+class _View(NamedTuple):
+    """One sample of a batch: a crop of an image and of what is said of its pixels."""
+
+    image: NDArray[np.uint8]  # (3, h, w)
+    label: NDArray[np.uint8]  # (h, w), 255 where nothing is learned
+    confidence: NDArray[np.float32]  # (h, w)
+
+
+class Segmentation:
+    """Scenes, from a pool.
+
+    Args:
+        pool: all images by id.
+        splits: by fold; None is the split of the run itself.
+        classes: names.
+        augmentation: what a training view may change.
+        inference: how whole images are labeled and judged.
+        blocks: int64 (N,), which block each image of the data set is of; the verdict's interval
+            is over blocks.
+        seed: of the run.
+        runtime: where it computes.
+        workers: threads that decode and cut.
+    """
+
+    name: Literal["classification", "segmentation"] = "segmentation"
+    metric: Literal["error", "miou"] = "miou"
+
+    def __init__(
+        self,
+        pool: ScenePool,
+        splits: Mapping[int | None, MaskSplit],
+        classes: tuple[str, ...],
+        augmentation: SceneAugmentation,
+        inference: Inference,
+        blocks: NDArray[np.int64],
+        seed: int,
+        runtime: Runtime,
+        workers: int,
+    ) -> None:
+        self.classes = classes
+        self._pool = pool
+        self._splits = splits
+        self._augmentation = augmentation
+        self._inference = inference
+        self._blocks = blocks
+        self._seed = seed
+        self._runtime = runtime
+        self._workers = workers
+
+    def batches(
+        self, stage: TrainStage, labels: Path | None, first_step: int
+    ) -> Iterator[tuple[Position, Batch]]:
+        """See `Task.batches`. Scale, crop and flip are drawn here, where an image is cut."""
+        given = self._given(stage)
+        store = None if labels is None else PixelLabels(labels)
+        kept = torch.empty(0, dtype=torch.int64) if store is None else store.ids
+        ids = torch.cat([torch.from_numpy(given.ids.copy()), kept])
+        num_given, total = len(given.ids), stage.fit.num_steps
+        slots = torch.arange(stage.fit.batch_size)[own_slots(stage.fit.batch_size, self._runtime)]
+        # Views are cut ahead of the step, so what was drawn is kept until they come.
+        waiting: list[Tensor] = []
+
+        def asked() -> Iterator[list[Callable[[], _View]]]:
+            drawn = rows(stage, num_given, len(kept), self._seed, self._runtime, first_step)
+            for step, row in enumerate(drawn, start=first_step):
+                waiting.append(row)
+                where = stage.name, step
+                yield [
+                    partial(self._cut, id_, where, slot, given if index < num_given else store)
+                    for id_, index, slot in zip(
+                        ids[row].tolist(), row.tolist(), slots.tolist(), strict=True
+                    )
+                ]
+
+        with closing(read_ahead(asked(), self._workers)) as views:
+            for step, cut in enumerate(views, start=first_step):
+                row = waiting.pop(0)
+                yield (
+                    Position(self._seed, stage.name, step, total),
+                    self._batch(ids[row], slots, cut, row < num_given),
+                )
+
+    def _given(self, stage: TrainStage) -> GivenMasks:
+        split = self._splits[stage.fold]
+        if stage.sees == "everything":
+            return all_masks(split)
+        if stage.sees == "dms":
+            masks = dms_mask_subsets(split.labeled, seed=self._seed)
+            return split.given.restrict(split.labeled[masks[0 if stage.peer == "a" else 1]])
+        return split.given
+
+    def _cut(
+        self, id_: int, where: tuple[str, int], slot: int, source: GivenMasks | PixelLabels | None
+    ) -> _View:
+        image, crop = self._pool.image(id_), self._augmentation.crop
+        height, width = image.shape[:2]
+        placement = place((height, width), self._augmentation, self._seed, *where, slot=slot)
+        if isinstance(source, PixelLabels):
+            planes = source.read(id_)
+            label = np.where(planes.is_selected, planes.label, np.uint8(IGNORE_INDEX))
+            confidence = cut_plane(planes.confidence, placement, crop, 0.0)
+        else:
+            assert source is not None
+            label, confidence = source(id_), np.ones(crop, dtype=np.float32)
+        return _View(
+            cut_image(image, placement, crop),
+            cut_plane(label, placement, crop, IGNORE_INDEX),
+            confidence,
+        )
+
+    def _batch(self, ids: Tensor, slots: Tensor, views: list[_View], is_given: Tensor) -> Batch:
+        device = self._runtime.device
+        image, label, confidence = (
+            torch.from_numpy(np.stack(planes)).to(device) for planes in zip(*views, strict=True)
+        )
+        return Batch(
+            ids,
+            slots,
+            image,
+            label.long(),
+            confidence,
+            label != IGNORE_INDEX,
+            is_given.to(device),
+        )
+
+    def view(self, batch: Batch, position: Position) -> Batch:
+        """See `Task.view`: brightness, contrast and saturation; geometry is done already."""
+        if not self._augmentation.photometric:
+            return batch
+        images = photometric(
+            batch.images,
+            batch.slots,
+            self._augmentation,
+            position.seed,
+            position.stage,
+            position.step,
+        )
+        return batch._replace(images=images)
+
+    def label(self, stage: LabelStage, net: nn.Module, folder: Path) -> Labeling:
+        """See `Task.label`."""
+        split, runtime = self._splits[stage.fold], self._runtime
+        mine = shard_ids(torch.from_numpy(split.unlabeled.copy()), runtime)
+        writer = PixelLabelWriter(folder, len(self.classes), part=runtime.rank)
+        for id_, logits in self._logits(net, mine):
+            said = predict(logits.unsqueeze(0))
+            writer.add(id_, said.label[0], said.code[0])
+        writer.finish(
+            runtime.sum(writer.counts.to(runtime.device)).cpu(),
+            fraction=stage.fraction,
+            is_class_balanced=stage.is_class_balanced,
+            seed=self._seed,
+            where=stage.name,
+            num_parts=runtime.world_size,
+        )
+        runtime.barrier()
+        return self._describe(PixelLabels(folder), split.hidden, stage.is_class_balanced)
+
+    def _describe(
+        self, store: PixelLabels, hidden: HiddenMasks, is_class_balanced: bool
+    ) -> Labeling:
+        num_classes = len(self.classes)
+        known = store.ids[torch.from_numpy(np.isin(store.ids.numpy(), hidden.ids))]
+        pool = np.zeros((num_classes, num_classes), dtype=np.int64)
+        kept = np.zeros_like(pool)
+        for id_ in shard_ids(known, self._runtime).tolist():
+            planes = store.read(id_)
+            pool += score_mask(id_, planes.label, hidden, num_classes)
+            kept += score_selected_mask(id_, planes.label, planes.is_selected, hidden, num_classes)
+        pool, kept = self._over_ranks(pool), self._over_ranks(kept)
+        # Transposed, the rows are what was called, and recall becomes precision.
+        precision = class_recall(kept.T)
+        cuts = store.thresholds
+        lowest = min((cut for cut in cuts if cut is not None), default=0.0)
+        return Labeling(
+            num_pool=int(store.num_predicted.sum()),
+            num_selected=int(store.num_selected.sum()),
+            threshold=cuts if is_class_balanced else lowest,
+            pseudo_label_accuracy=_accuracy(kept),
+            pool_accuracy=_accuracy(pool),
+            classes=[
+                ClassSelection(
+                    name=name,
+                    predicted=int(store.num_predicted[index]),
+                    selected=int(store.num_selected[index]),
+                    accuracy=None if np.isnan(precision[index]) else precision[index] / 100,
+                )
+                for index, name in enumerate(self.classes)
+            ],
+            unit="pixels",
+        )
+
+    def validate(self, net: nn.Module, fold: int | None) -> float | None:
+        """See `Task.validate`: mean IoU in %."""
+        val = self._splits[fold].val
+        if not len(val):
+            return None
+        return _miou(self._counts({"a": net}, val)["a"].sum(axis=0))
+
+    def judge(self, models: Mapping[int | None, Mapping[str, nn.Module]]) -> FinalTable | None:
+        """See `Task.judge`. Folds are judged together: every labeled image by the models that
+        never saw it."""
+        tests = {fold: self._splits[fold].test for fold in models}
+        ids = np.concatenate([test.ids for test in tests.values()])
+        if not len(ids):
+            return None
+        by_fold = [self._counts(nets, tests[fold]) for fold, nets in models.items()]
+        counts = {name: np.concatenate([each[name] for each in by_fold]) for name in by_fold[0]}
+        blocks, supervised = self._blocks[ids], counts.get("supervised")
+
+        def compared(name: str) -> Difference | None:
+            if supervised is None or name not in counts:
+                return None
+            return compare_counts(counts[name], supervised, blocks, self._seed)
+
+        return FinalTable(
+            values={name: _miou(count.sum(axis=0)) for name, count in counts.items()},
+            difference=compared("a"),
+            oracle_difference=compared("oracle"),
+            confusion=[
+                Confusion(model=name, split="test", counts=count.sum(axis=0).tolist())
+                for name, count in counts.items()
+            ],
+            num_images=len(ids),
+        )
+
+    def num_forward(self, stage: TrainStage | LabelStage) -> int:
+        """See `Task.num_forward`."""
+        split = self._splits[stage.fold]
+        return len(split.unlabeled) if isinstance(stage, LabelStage) else len(split.val)
+
+    def _logits(self, net: nn.Module, ids: Tensor) -> Iterator[tuple[int, Tensor]]:
+        return forward_scenes(net, self._pool, ids, self._inference, self._runtime, self._workers)
+
+    def _counts(self, nets: Mapping[str, nn.Module], hidden: HiddenMasks) -> dict[str, Counts]:
+        """Confusion of every image by every model and ensemble: (N, K, K), as `hidden.ids`."""
+        num_classes = len(self.classes)
+        place_of = {id_: row for row, id_ in enumerate(hidden.ids.tolist())}
+        shape = (len(hidden), num_classes, num_classes)
+        names = [*nets, *ensembles({name: torch.zeros(()) for name in nets})]
+        counts = {name: np.zeros(shape, dtype=np.int64) for name in names}
+        mine = shard_ids(torch.from_numpy(hidden.ids.copy()), self._runtime)
+        for found in zip(*(self._logits(net, mine) for net in nets.values()), strict=True):
+            (id_,) = {each for each, _ in found}
+            probs = {
+                name: logits.softmax(dim=0) for name, (_, logits) in zip(nets, found, strict=True)
+            }
+            for name, prob in (probs | ensembles(probs)).items():
+                counts[name][place_of[id_]] = score_mask(
+                    id_, prob.argmax(dim=0), hidden, num_classes
+                )
+        return {name: self._over_ranks(count) for name, count in counts.items()}
+
+    def _over_ranks(self, counts: Counts) -> Counts:
+        if self._runtime.world_size == 1:
+            return counts
+        summed: Counts = (
+            self._runtime.sum(torch.from_numpy(counts).to(self._runtime.device)).cpu().numpy()
+        )
+        return summed
+
+
+def _miou(counts: Counts) -> float:
+    return mean_iou(counts).value
+
+
+def _accuracy(counts: Counts) -> float | None:
+    """The share of the pixels whose truth is known that were called right."""
+    total = int(counts.sum())
+    return int(np.trace(counts)) / total if total else None

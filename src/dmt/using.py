@@ -1,0 +1,179 @@
+"""A finished run put to use: its model loaded, measured on labeled images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dmt.config import Settings, resolve
+from dmt.data.catalog import Catalog, Part, open_catalog
+from dmt.data.fingerprint import content_hashes
+from dmt.engine.folder import RunFolder
+from dmt.engine.model import Model
+from dmt.engine.outcome import final_models, previous_generation
+from dmt.engine.plan import Sizes, plan
+from dmt.engine.runtime import Runtime, open_runtime
+from dmt.engine.scene_forward import Inference
+from dmt.engine.segmenter import Segmenter
+from dmt.engine.stage import TrainStage
+from dmt.errors import DataError, RunError, SettingError
+from dmt.machine import num_workers
+from dmt.mask_evaluation import evaluate_masks
+from dmt.metrics.confusion import class_recall, confusion_matrix, error_rate
+from dmt.models.weights import restore
+from dmt.records import CONFIG, DATA, read_json, read_summary
+
+
+def load(
+    run: str | Path, *, device: str = "auto", workers: int | None = None, trust_code: bool = False
+) -> Model | Segmenter:
+    """The model of a finished run: what its summary calls the headline.
+
+    Raises:
+        RunError: no run, or not finished, or its weights are damaged.
+        SettingError: its network is somebody's code and `trust_code` is not set.
+    """
+    path = Path(run)
+    summary = read_summary(path)
+    settings = settings_of(path)
+    runtime = _runtime_for(device, settings.precision)
+    folder = RunFolder(path)
+    stages = plan(settings, _sizes_of(path))
+    models = final_models(stages, None, settings.baseline)
+    names = {"ensemble": ("a", "b")}.get(summary.headline, (summary.headline,))
+    previous = previous_generation(stages) if settings.schedule == "chain" else None
+
+    def network(stage: TrainStage) -> Any:
+        net = restore(folder.weights(stage.name), allowed_factory=trust_code)
+        return net.to(runtime.device).eval()
+
+    networks = [network(models[name]) for name in names]
+    other = None if previous is None else network(previous)
+    if summary.task == "segmentation":
+        return Segmenter(
+            networks,
+            other,
+            tuple(summary.classes),
+            settings.data.max_side,
+            Inference(settings.data.window, settings.data.overlap),
+            runtime,
+            num_workers(workers),
+        )
+    return Model(
+        networks,
+        other,
+        tuple(summary.classes),
+        networks[0].image_size,
+        runtime,
+        num_workers(workers),
+    )
+
+
+def evaluate(
+    run: str | Path, data: str | Path, *, device: str = "auto", trust_code: bool = False
+) -> dict[str, Any]:
+    """Error, or mean IoU, the figures by class and the confusion of a run's model.
+
+    Every labeled image of `data` counts, except that `test/` alone counts where there is one and
+    that images the run was trained on with their labels are left out, by their content.
+
+    Raises:
+        DataError: no labels, or classes that the run does not know.
+    """
+    model = load(run, device=device, trust_code=trust_code)
+    catalog = open_catalog(data)
+    if (catalog.task == "segmentation") != isinstance(model, Segmenter):
+        raise DataError(
+            f"{data} is a {catalog.task}, but {run} was trained for another task; give data of "
+            "the run's own"
+        )
+    unknown = sorted(set(catalog.classes) - set(model.classes))
+    if unknown:
+        raise DataError(
+            f"{data} has classes that the run does not know ({', '.join(unknown[:3])}); it knows "
+            f"{', '.join(model.classes[:10])}"
+        )
+    is_counted = catalog.labels >= 0
+    if (catalog.parts[is_counted] == Part.TEST).any():
+        is_counted &= catalog.parts == Part.TEST
+    trained_on = {tuple(entry[1:3]) for entry in _files_of(Path(run)) if entry[3] == "labeled"}
+    contents = content_hashes(catalog)
+    is_new = np.array([content not in trained_on for content in contents])
+    num_left_out = int((is_counted & ~is_new).sum())
+    rows = (is_counted & is_new).nonzero()[0]
+    if not len(rows):
+        why = ": the run was trained on all of them" if num_left_out else ""
+        raise DataError(f"{data} has no labeled images to evaluate on{why}")
+    figures = (
+        evaluate_masks(model, catalog, rows)
+        if isinstance(model, Segmenter)
+        else _evaluate_labels(model, catalog, rows)
+    )
+    return {
+        "run": str(run),
+        "dataset": catalog.name,
+        "num_images": len(rows),
+        "num_left_out": num_left_out,
+        **figures,
+    }
+
+
+def _evaluate_labels(model: Model, catalog: Catalog, rows: NDArray[np.int64]) -> dict[str, Any]:
+    images: Sequence[Any]
+    if catalog.images is not None:
+        images = cast("Sequence[Any]", catalog.images[rows])
+    else:
+        assert catalog.root is not None
+        images = [catalog.root / catalog.paths[row] for row in rows]
+    number = {name: index for index, name in enumerate(model.classes)}
+    called = [number[name] for part in model.predict_batches(images) for name in part.label]
+    truth = [number[catalog.classes[label]] for label in catalog.labels[rows]]
+    counts = confusion_matrix(
+        torch.tensor(truth), torch.tensor(called), len(model.classes), ignore_index=None
+    )
+    recall = class_recall(counts).tolist()
+    return {
+        "metric": "error",
+        "value": error_rate(counts),
+        "classes": [
+            {"name": name, "count": int(count), "recall": None if count == 0 else value}
+            for name, count, value in zip(model.classes, counts.sum(axis=1), recall, strict=True)
+        ],
+        "confusion": counts.tolist(),
+    }
+
+
+def settings_of(run: Path) -> Settings:
+    """The settings of a run.
+
+    Raises:
+        RunError: it is none.
+    """
+    if not (run / CONFIG).is_file():
+        raise RunError(f"{run} is no run: it has no {CONFIG}; give the folder of a run")
+    return resolve({"recipe": str(run / CONFIG)}, dataset=None, default_recipe=None)
+
+
+def _sizes_of(run: Path) -> Sizes:
+    try:
+        return Sizes(**read_json(run / DATA)["sizes"])
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{run / DATA} was not written by this version of dmt") from error
+
+
+def _files_of(run: Path) -> list[list[Any]]:
+    files: list[list[Any]] = read_json(run / DATA).get("files", [])
+    return files
+
+
+def _runtime_for(device: str, precision: str) -> Runtime:
+    """The precision a run was trained in, where this device has it."""
+    try:
+        return open_runtime(device, precision)
+    except SettingError:
+        return open_runtime(device)
