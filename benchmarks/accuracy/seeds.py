@@ -3,6 +3,7 @@
     python benchmarks/accuracy/seeds.py digits --seeds 20 --out results/digits.jsonl
     python benchmarks/accuracy/seeds.py PATH/cifar10-jpeg --seeds 3 \
         --out results/cifar10-mini.jsonl recipe=cifar10-mini
+    python benchmarks/accuracy/seeds.py shapes --seeds 10 --out results/shapes.jsonl data.val_images=60
 
 Every seed draws labeled subset and initial weights anew. One run gives DMT (peer a and the pair),
 the supervised model of equal images and the oracle (all labels, as many images); a second one
@@ -35,9 +36,16 @@ def run(data: str, words: list[str], method: str, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         settings = [*words, *METHODS[method], f"seed={seed}", f"out={folder}/run"]
         summary = train_with(data, settings, Quiet()).summary.model_dump(mode="json")
-    for key in ("confusion", "classes", "command"):
+        events = [json.loads(line) for line in Path(folder, "run", "metrics.jsonl").open()]
+    for key in ("confusion", "command"):
         del summary[key]
-    return {"method": method, "seed": seed, "settings": words, "summary": summary}
+    # IoU by class on the validation part after every round, where there is one.
+    val = [
+        {key: event[key] for key in ("stage", "value", "classes")}
+        for event in events
+        if event["event"] == "evaluate"
+    ]
+    return {"method": method, "seed": seed, "settings": words, "summary": summary, "val": val}
 
 
 def table(lines: list[dict[str, Any]]) -> str:
@@ -57,7 +65,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     whole = [values for values in by_seed.values() if len(values) == 5]
     if len(whole) < 2:
         return f"{len(whole)} whole seeds: no table yet"
-    rows = [f"{len(whole)} seeds", "", "| model | error in % (mean ± sd) |", "|---|---|"]
+    metric = {"error": "error", "miou": "mean IoU"}[lines[0]["summary"]["metric"]]
+    rows = [f"{len(whole)} seeds", "", f"| model | {metric} in % (mean ± sd) |", "|---|---|"]
     names = ["supervised, equal images", "self-training", "DMT, one model", "DMT, both models"]
     for name in [*names, "all labels (oracle)"]:
         values = [each[name] for each in whole]
@@ -75,7 +84,28 @@ def table(lines: list[dict[str, Any]]) -> str:
         for each in whole
     ]
     rows.append(f"mean gap closed: {100 * statistics.mean(gaps):.0f} % (one model)")
+    rows += rarest(lines)
     return "\n".join(rows)
+
+
+def rarest(lines: list[dict[str, Any]]) -> list[str]:
+    """Of a segmentation, the lowest IoU on the validation part that any class had, by round."""
+    worst: dict[str, tuple[float, str, int]] = {}
+    for line in lines:
+        for each in line.get("val", []):
+            if line["method"] != "dmt" or not each["classes"]:
+                continue
+            value, name = min(
+                (iou, name)
+                for iou, name in zip(each["classes"], line["summary"]["classes"], strict=True)
+                if iou is not None
+            )
+            found = worst.setdefault(each["stage"], (value, name, line["seed"]))
+            worst[each["stage"]] = min(found, (value, name, line["seed"]))
+    return [
+        f"lowest IoU of any class and seed after {stage}: {value:.1f} % ({name}, seed {seed})"
+        for stage, (value, name, seed) in sorted(worst.items())
+    ]
 
 
 def main() -> None:

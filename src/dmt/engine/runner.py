@@ -212,10 +212,11 @@ class Runner:
         return self._stop.signal is not None
 
     def _keep(self, stage: TrainStage, net: nn.Module) -> None:
-        value = self._task.validate(net, stage.fold)
-        if value is not None:
-            self._emit("evaluate", stage.name, round=stage.round, peer=stage.peer,
-                       split="val", metric=self._task.metric, value=value)  # fmt: skip
+        score = self._task.validate(net, stage.fold)
+        if score is not None:
+            self._emit("evaluate", stage.name, round=stage.round, peer=stage.peer, split="val",
+                       metric=self._task.metric, value=score.value,
+                       classes=score.classes)  # fmt: skip
         if self._runtime.is_writer:
             assert isinstance(net, Network)
             path = self._folder.weights(stage.name)

@@ -25,6 +25,13 @@ class Labeling(NamedTuple):
     unit: Literal["images", "pixels"] = "images"  # what is counted
 
 
+class Score(NamedTuple):
+    """The metric in %, and by class where it has parts (IoU in %, None: absent)."""
+
+    value: float
+    classes: list[float | None] | None = None
+
+
 class FinalTable(NamedTuple):
     """The held-out images looked at once, at the end. Values in %."""
 
@@ -59,8 +66,8 @@ class Task(Protocol):
         """Label the whole pool in one pass and store it in `folder`."""
         ...
 
-    def validate(self, net: nn.Module, fold: int | None) -> float | None:
-        """The metric in % on the validation part; None without one."""
+    def validate(self, net: nn.Module, fold: int | None) -> Score | None:
+        """The metric on the validation part; None without one."""
         ...
 
     def judge(self, models: Mapping[int | None, Mapping[str, nn.Module]]) -> FinalTable | None:

@@ -23,7 +23,7 @@ from dmt.engine.order import own_slots, rows
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
-from dmt.engine.task import FinalTable, Labeling
+from dmt.engine.task import FinalTable, Labeling, Score
 from dmt.metrics.confusion import error_rate
 from dmt.metrics.hidden_scores import class_pseudo_label_accuracy, pseudo_label_accuracy, score
 from dmt.metrics.verdict import compare_predictions
@@ -178,12 +178,13 @@ class Classification:
             ],
         )
 
-    def validate(self, net: nn.Module, fold: int | None) -> float | None:
+    def validate(self, net: nn.Module, fold: int | None) -> Score | None:
         """See `Task.validate`: error in %."""
         val = self._splits[fold].val
         if not len(val):
             return None
-        return error_rate(self._confusion(self._predict(net, val.ids).argmax(dim=1), val))
+        counts = self._confusion(self._predict(net, val.ids).argmax(dim=1), val)
+        return Score(error_rate(counts))
 
     def judge(self, models: Mapping[int | None, Mapping[str, nn.Module]]) -> FinalTable | None:
         """See `Task.judge`. Folds are judged together: every labeled image by the models that

@@ -27,8 +27,8 @@ from dmt.engine.runtime import Runtime
 from dmt.engine.scene_forward import Inference, forward_scenes, shard_ids
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
-from dmt.engine.task import FinalTable, Labeling
-from dmt.metrics.confusion import class_recall, mean_iou
+from dmt.engine.task import FinalTable, Labeling, Score
+from dmt.metrics.confusion import class_recall, iou_per_class, mean_iou
 from dmt.metrics.hidden_scores import score_mask, score_selected_mask
 from dmt.metrics.verdict import compare_counts
 from dmt.records import ClassSelection, Confusion, Difference
@@ -228,12 +228,16 @@ class Segmentation:
             unit="pixels",
         )
 
-    def validate(self, net: nn.Module, fold: int | None) -> float | None:
+    def validate(self, net: nn.Module, fold: int | None) -> Score | None:
         """See `Task.validate`: mean IoU in %."""
         val = self._splits[fold].val
         if not len(val):
             return None
-        return _miou(self._counts({"a": net}, val)["a"].sum(axis=0))
+        counts = self.counts({"a": net}, val)["a"].sum(axis=0)
+        if not counts.any():
+            return None  # nothing but pixels that are left out
+        iou = [None if np.isnan(value) else value for value in iou_per_class(counts).tolist()]
+        return Score(_miou(counts), iou)
 
     def judge(self, models: Mapping[int | None, Mapping[str, nn.Module]]) -> FinalTable | None:
         """See `Task.judge`. Folds are judged together: every labeled image by the models that
@@ -242,7 +246,7 @@ class Segmentation:
         ids = np.concatenate([test.ids for test in tests.values()])
         if not len(ids):
             return None
-        by_fold = [self._counts(nets, tests[fold]) for fold, nets in models.items()]
+        by_fold = [self.counts(nets, tests[fold]) for fold, nets in models.items()]
         counts = {name: np.concatenate([each[name] for each in by_fold]) for name in by_fold[0]}
         blocks, supervised = self._blocks[ids], counts.get("supervised")
 
@@ -270,7 +274,7 @@ class Segmentation:
     def _logits(self, net: nn.Module, ids: Tensor) -> Iterator[tuple[int, Tensor]]:
         return forward_scenes(net, self._pool, ids, self._inference, self._runtime, self._workers)
 
-    def _counts(self, nets: Mapping[str, nn.Module], hidden: HiddenMasks) -> dict[str, Counts]:
+    def counts(self, nets: Mapping[str, nn.Module], hidden: HiddenMasks) -> dict[str, Counts]:
         """Confusion of every image by every model and ensemble: (N, K, K), as `hidden.ids`."""
         num_classes = len(self.classes)
         place_of = {id_: row for row, id_ in enumerate(hidden.ids.tolist())}
