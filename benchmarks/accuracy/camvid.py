@@ -58,8 +58,8 @@ def run(data: str, words: list[str], method: str, drive: str) -> dict[str, Any]:
 
 def _held_out(path: Path) -> tuple[dict[str, Any], Any]:
     """Confusion of every held-out image by the final models, (N, K, K), and the images' blocks."""
+    from dmt.data.layouts import open_catalog
     from dmt.data.mask_splits import block_ids
-    from dmt.data.catalog import open_catalog
     from dmt.engine.folder import RunFolder
     from dmt.engine.outcome import final_models
     from dmt.engine.plan import plan

@@ -3,7 +3,8 @@
     python benchmarks/accuracy/seeds.py digits --seeds 20 --out results/digits.jsonl
     python benchmarks/accuracy/seeds.py PATH/cifar10-jpeg --seeds 3 \
         --out results/cifar10-mini.jsonl recipe=cifar10-mini
-    python benchmarks/accuracy/seeds.py shapes --seeds 10 --out results/shapes.jsonl data.val_images=60
+    python benchmarks/accuracy/seeds.py shapes --seeds 10 --out results/shapes.jsonl \
+        data.val_images=60
 
 Every seed draws labeled subset and initial weights anew. One run gives DMT (peer a and the pair),
 the supervised model of equal images and the oracle (all labels, as many images); a second one
@@ -36,7 +37,8 @@ def run(data: str, words: list[str], method: str, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         settings = [*words, *METHODS[method], f"seed={seed}", f"out={folder}/run"]
         summary = train_with(data, settings, Quiet()).summary.model_dump(mode="json")
-        events = [json.loads(line) for line in Path(folder, "run", "metrics.jsonl").open()]
+        lines = Path(folder, "run", "metrics.jsonl").read_text().splitlines()
+        events = [json.loads(line) for line in lines]
     for key in ("confusion", "command"):
         del summary[key]
     # IoU by class on the validation part after every round, where there is one.

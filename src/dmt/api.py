@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dmt.config import Peers, Settings, flat_words, resolve
-from dmt.data.catalog import Catalog, open_catalog
+from dmt.data.catalog import Catalog
+from dmt.data.layouts import open_catalog
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
 from dmt.engine.plan import is_continuing, peer_names

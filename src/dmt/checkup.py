@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dmt.data.catalog import Part, Problem, open_catalog
+from dmt.data.catalog import Part, Problem
+from dmt.data.layouts import open_catalog
 from dmt.data.outliers import unlike_any_class, unreadable
 from dmt.mask_checkup import check_masks
 

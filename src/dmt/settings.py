@@ -76,9 +76,15 @@ def _parse_list(value: Any) -> Any:
     return [value] if isinstance(value, int) else value
 
 
+def _parse_names(value: Any) -> Any:
+    """As `_parse_list`; a name that reads as a number is a name all the same."""
+    value = _parse_list(value)
+    return [str(each) for each in value] if isinstance(value, list) else value
+
+
 _Pixels = Annotated[int, Field(ge=16)]
 Side = Annotated[tuple[_Pixels, _Pixels] | None, BeforeValidator(_parse_side)]
-Names = Annotated[list[str], BeforeValidator(_parse_list)]
+Names = Annotated[list[str], BeforeValidator(_parse_names)]
 Dilations = Annotated[
     list[Annotated[int, Field(ge=1)]] | None, Field(min_length=1), BeforeValidator(_parse_list)
 ]

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from dmt.config import Settings, resolve
-from dmt.data.catalog import Catalog, Part, open_catalog
+from dmt.data.catalog import Catalog, Part
 from dmt.data.fingerprint import content_hashes
+from dmt.data.layouts import open_catalog
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
 from dmt.engine.outcome import final_models, previous_generation

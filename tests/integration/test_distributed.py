@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dmt.core import predict
-from dmt.data.catalog import open_catalog
 from dmt.data.decode import fit_square
+from dmt.data.layouts import open_catalog
 from dmt.data.pseudo_labels import ImageLabels
 from dmt.models.weights import restore
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dmt.api import train
-from dmt.data.catalog import open_catalog
+from dmt.data.layouts import open_catalog
 from dmt.data.splits import fold_splits, make_split
 
 SETTINGS = {"steps": 4, "rounds": 1, "model": "wrn_10_1", "batch_size": 8, "device": "cpu",

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scene_toys import NAMES, Channels, noise, save, segmenter
 
-from dmt.data.catalog import open_catalog
+from dmt.data.layouts import open_catalog
 from dmt.data.masks import read_mask
 from dmt.data.pictures import palette
 from dmt.errors import DataError, RunError, SettingError

@@ -5,7 +5,6 @@ Nothing here decodes an image, hides a label or chooses a split.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmt.data.mask_files import Coding
-from dmt.errors import DataError
 
 UNLABELED = -1
 
@@ -34,8 +32,9 @@ class Problem:
     """Something worth telling that does not stop a run.
 
     Attributes:
-        kind: `no-unlabeled`, `empty-class`, `missing-class`, `no-class`, `ignored-files` or
-            `ignored-folder`.
+        kind: `no-unlabeled`, `empty-class`, `missing-class`, `no-class`, `ignored-files`,
+            `ignored-folder`; of a segmentation also `no-class-names`, `no-mask`, `listed-twice`,
+            `ambiguous-orientation` and what `mask_checkup` adds.
         path: what it is about, relative to the data set's root; empty for the whole set.
         message: one sentence.
     """
@@ -123,42 +122,3 @@ def no_unlabeled(labels: NDArray[np.int64]) -> list[Problem]:
         "labels_per_class=N or labels=0.1 hides some labels"
     )
     return [Problem("no-unlabeled", "", message)]
-
-
-def open_catalog(data: str | Path) -> Catalog:
-    """Find out what `data` is and list it; nothing is decoded but what comes as one array.
-
-    Args:
-        data: a built-in's name (`digits`, `cifar10`, `cifar10:PATH`), a folder or a CSV, tried in
-            this order. A `Path`, or a string such as `./digits`, is never a built-in's name.
-
-    Returns:
-        The catalog of all images.
-
-    Raises:
-        DataError: there is no such data, its layout is not known, or it cannot be trained on.
-    """
-    # The layouts fill catalogs, so they import this file; it cannot import them at the top.
-    from dmt.data.layouts import open_builtin, open_folder
-    from dmt.data.layouts.table import read_table
-
-    if isinstance(data, str):
-        if not data:
-            raise DataError("no data was named: give a folder, a CSV, digits or cifar10")
-        builtin = open_builtin(data)
-        if builtin is not None:
-            return builtin
-    path = Path(os.path.abspath(os.path.expanduser(data)))
-    if os.path.isdir(path):
-        return open_folder(path)
-    if os.path.isfile(path):
-        if path.suffix.lower() == ".csv":
-            return read_table(path)
-        raise DataError(
-            f"{data} is neither a folder nor a CSV: give the folder that holds the images "
-            "(unpack an archive first)"
-        )
-    raise DataError(
-        f"there is no {data}: give a folder of images, a CSV, or one of the built-ins "
-        "digits and cifar10"
-    )

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmt.data.catalog import Part, open_catalog
+from dmt.data.catalog import Part
+from dmt.data.layouts import open_catalog
 from dmt.errors import DataError
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dmt.data.catalog import Part, open_catalog
-from dmt.data.layouts import cifar10
+from dmt.data.catalog import Part
+from dmt.data.layouts import cifar10, open_catalog
 from dmt.errors import DataError
 
 NUM = 4  # images in a batch here

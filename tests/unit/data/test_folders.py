@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dmt.data.catalog import Catalog, Part, natural_key, open_catalog
+from dmt.data.catalog import Catalog, Part, natural_key
+from dmt.data.layouts import open_catalog
 from dmt.errors import DataError
 
 

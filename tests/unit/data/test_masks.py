@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dmt.data.catalog import Catalog, MaskFiles, open_catalog
+from dmt.data.catalog import Catalog, MaskFiles
 from dmt.data.decode import decode
 from dmt.data.headers import Header, read_header
+from dmt.data.layouts import open_catalog
 from dmt.data.layouts.mask_coding import find_coding
 from dmt.data.mask_files import Coding, decode_mask
 from dmt.data.masks import mask_reader, orientation_problems, read_mask, scan_masks

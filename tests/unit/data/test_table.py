@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dmt.data.catalog import Part, open_catalog
+from dmt.data.catalog import Part
+from dmt.data.layouts import open_catalog
 from dmt.errors import DataError
 
 GOOD = "a.jpg,cat\nb.jpg,dog\n"

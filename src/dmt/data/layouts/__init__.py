@@ -1,7 +1,8 @@
-"""Which layout a built-in's name or a folder is; each layout is read in a file of its own."""
+"""From what a person names to a catalog; each layout is read in a file of its own."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from dmt.data.catalog import Catalog
@@ -12,7 +13,44 @@ from dmt.data.layouts.folders import read_folders
 from dmt.data.layouts.image_masks import has_image_masks, read_image_masks
 from dmt.data.layouts.shapes import read_shapes
 from dmt.data.layouts.split_lists import has_split_lists, read_split_lists
+from dmt.data.layouts.table import read_table
 from dmt.data.layouts.voc import read_voc, voc_folder
+from dmt.errors import DataError
+
+
+def open_catalog(data: str | Path) -> Catalog:
+    """Find out what `data` is and list it; nothing is decoded but what comes as one array.
+
+    Args:
+        data: a built-in's name (as `open_builtin` knows them), a folder or a CSV, tried in this
+            order. A `Path`, or a string such as `./digits`, is never a built-in's name.
+
+    Returns:
+        The catalog of all images.
+
+    Raises:
+        DataError: there is no such data, its layout is not known, or it cannot be trained on.
+    """
+    if isinstance(data, str):
+        if not data:
+            raise DataError("no data was named: give a folder, a CSV, digits, shapes or cifar10")
+        builtin = open_builtin(data)
+        if builtin is not None:
+            return builtin
+    path = Path(os.path.abspath(os.path.expanduser(data)))
+    if os.path.isdir(path):
+        return open_folder(path)
+    if os.path.isfile(path):
+        if path.suffix.lower() == ".csv":
+            return read_table(path)
+        raise DataError(
+            f"{data} is neither a folder nor a CSV: give the folder that holds the images "
+            "(unpack an archive first)"
+        )
+    raise DataError(
+        f"there is no {data}: give a folder of images, a CSV, or one of the built-ins "
+        "digits, shapes and cifar10"
+    )
 
 
 def open_builtin(name: str) -> Catalog | None:

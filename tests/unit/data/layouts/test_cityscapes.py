@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dmt.data.catalog import Part, open_catalog
+from dmt.data.catalog import Part
+from dmt.data.layouts import open_catalog
 from dmt.data.masks import read_mask, scan_masks
 from dmt.errors import DataError
 from trees import save_image, save_index, scene, write_cityscapes

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dmt.data.catalog import Catalog, Part, open_catalog
+from dmt.data.catalog import Catalog, Part
+from dmt.data.layouts import open_catalog
 from dmt.data.layouts.class_names import read_class_list
 from dmt.data.masks import read_mask, scan_masks
 from dmt.errors import DataError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dmt.data.catalog import Part, open_catalog
+from dmt.data.catalog import Part
+from dmt.data.layouts import open_catalog
 from dmt.data.masks import read_mask
 from dmt.errors import DataError
 from trees import save_image, save_index, scene

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmt.data.catalog import Catalog, Part, open_catalog
+from dmt.data.catalog import Catalog, Part
+from dmt.data.layouts import open_catalog
 from dmt.data.layouts.voc import _color
 from dmt.data.masks import read_mask, scan_masks
 from dmt.errors import DataError
