@@ -149,6 +149,10 @@ def _settings(
     if isinstance(data, str) and re.fullmatch(r"cifar10(:.*)?", data, re.DOTALL):
         recipe = "cifar10-4000"  # whichever files the built-in was found in
     settings = resolve(overrides, dataset=str(data), default_recipe=recipe)
+    if len(peer_names(settings)) == 1 and not _names_peer_b(overrides):
+        # A recipe of two peers may be asked for a method of one: the second means nothing then.
+        only = settings.peers.model_copy(update={"b": Peers().b, "labeled_subset": "all"})
+        settings = settings.model_copy(update={"peers": only})
     _check_task(catalog, flat_words(overrides))
     _check_combinations(settings)
     for key, weights in (
@@ -163,6 +167,11 @@ def _settings(
                 f"{', auto' if key == 'weights' else ''} or the path of a file with weights"
             )
     return settings
+
+
+def _names_peer_b(overrides: Sequence[str] | Mapping[str, Any]) -> bool:
+    """Whether the person's own words say something of a second peer."""
+    return any(key.startswith(("peers.b.", "peers.labeled")) for key in flat_words(overrides))
 
 
 def _check_task(catalog: Catalog, keys: Collection[str]) -> None:
@@ -218,6 +227,15 @@ def _check_combinations(settings: Settings) -> None:
             is_single and settings.peers.labeled_subset == "dms",
             "peers.labeled_subset=dms makes two peers different; it needs schedule=pair and a "
             "method of two models",
+        ),
+        (
+            bool(settings.aspp_dilations)
+            and not any(
+                re.fullmatch(r"deeplab_v2:[^:]+", name or settings.model)
+                for name in (settings.model, settings.peers.a.model, settings.peers.b.model)
+            ),
+            "aspp_dilations is for model=deeplab_v2:BACKBONE without dilations in its name; leave "
+            "one of the two out",
         ),
         (
             is_single and settings.baseline == "pair",

@@ -382,7 +382,9 @@ def _unexpected(error: Exception, show_traceback: bool) -> int:
         traceback.print_exc()
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         typer.echo(
-            "dmt: out of memory; give a smaller batch_size=, data.image_size= or model=", err=True
+            "dmt: out of memory; give a smaller batch_size=, model= or image (data.image_size=; of "
+            "a segmentation data.crop=, data.max_side= or data.window=)",
+            err=True,
         )
         return 2
     typer.echo(

@@ -186,7 +186,9 @@ def _parse_words(words: Sequence[str]) -> dict[str, Any]:
         if not separator or not key:
             raise SettingError(f"{word!r} is not a setting; write key=value, for example seed=1")
         try:
-            values[key] = yaml.safe_load(text) if text else None
+            # A name or an expression is taken to the letter: 0001 is not 1, a date no date.
+            is_plain = key in {"data.group", "data.test_group"} and not text.startswith("[")
+            values[key] = (text if is_plain else yaml.safe_load(text)) if text else None
         except yaml.YAMLError:
             values[key] = text
     return values

@@ -48,6 +48,9 @@ class Material(Protocol[Split]):
     def check(self, settings: Settings, split: Split) -> None:
         """Find what the run would fail on later, before anything is measured or written.
 
+        Asked twice: before the images are opened and, when those that cannot be read are known,
+        after it.
+
         Raises:
             DataError, SettingError: what it is, and its cure.
         """

@@ -20,7 +20,7 @@ from dmt.data.scenes import ScenePool, open_scenes
 from dmt.data.sizes import fit_within, typical_size
 from dmt.engine.budget import Shapes
 from dmt.engine.runtime import Runtime
-from dmt.engine.scene_forward import Inference
+from dmt.engine.scene_forward import Inference, num_windows
 from dmt.errors import DataError, SettingError
 from dmt.machine import num_workers
 from dmt.materials import GIGABYTE, Candidate, kinds_of_weights, share_or_number
@@ -48,7 +48,7 @@ class SceneMaterial:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._pool: ScenePool | None = None
-        self._scanned: tuple[frozenset[int], NDArray[np.bool_]] | None = None
+        self._scanned: tuple[frozenset[int], NDArray[np.int64]] | None = None
 
     def split(self, settings: Settings, skip: Collection[str]) -> MaskSplit:
         """See `Material.split`."""
@@ -85,32 +85,42 @@ class SceneMaterial:
             _augmentation(settings)
         Inference(settings.data.window, settings.data.overlap)
         self._blocks(settings)
-        is_there = self._scan(settings, split)
+        if settings.folds:
+            self.folds(settings, split)
+        if settings.bad_images == "skip" and self._pool is None:
+            return  # which images cannot be read, and so need no mask, is known once it is open
+        pixels = self._scan(settings, split)
         for name in self.unlabeled_classes(split)[: not settings.allow_unlabeled_classes]:
+            elsewhere = int((pixels[:, self.catalog.classes.index(name)] > 0).sum())
+            where = f" ({elsewhere} that show it are held out or hidden)" if elsewhere else ""
             raise DataError(
-                f"class {name!r} is in none of the masks to train on; label an image that shows "
-                "it, remove the class, or go on without it by allow_unlabeled_classes=true"
+                f"class {name!r} is in none of the masks to train on{where}; label an image that "
+                f"shows it,{' take another seed=,' if elsewhere else ''} remove the class, or go "
+                "on without it by allow_unlabeled_classes=true"
             )
-        if len(split.test) and not is_there[split.test.ids].any():
+        if len(split.test) and not pixels[split.test.ids].any():
             raise DataError(
                 "the held-out masks hold no labeled pixel, so nothing could be judged; label some, "
                 "or hold out others"
             )
-        if settings.folds:
-            self.folds(settings, split)
 
     def unlabeled_classes(self, split: MaskSplit) -> tuple[str, ...]:
         """See `Material.unlabeled_classes`."""
-        found = scan_masks(self.catalog, split.labeled, num_workers(None))
+        rows = split.labeled
+        if self._scanned is not None and self._scanned[0].issuperset(rows.tolist()):
+            pixels = self._scanned[1][rows]
+        else:
+            pixels = scan_masks(self.catalog, rows, num_workers(None)).pixels[rows]
         return tuple(
             name
-            for name, num in zip(self.catalog.classes, found.pixels.sum(axis=0), strict=True)
+            for name, num in zip(self.catalog.classes, pixels.sum(axis=0), strict=True)
             if not num
         )
 
     def candidates(self, settings: Settings) -> Iterator[Candidate]:
         """See `Material.candidates`."""
-        short = max(32, min(typical_size(self.catalog)) // 16 * 16)
+        seen = fit_within(*typical_size(self.catalog), settings.data.max_side)
+        short = max(32, min(seen) // 16 * 16)
         crop = settings.data.crop and max(settings.data.crop)
         if settings.model != "auto":
             sides = [crop] if crop else [side for side in _CROPS if side <= short]
@@ -131,8 +141,10 @@ class SceneMaterial:
         """See `Material.filled`: large images are brought down so that a crop shows enough."""
         data, side = settings.data, candidate.image_size
         max_side = data.max_side
-        if max_side is None and data.crop is None and max(typical_size(self.catalog)) > 2 * side:
-            max_side = 2 * side
+        if max_side is None and data.crop is None and data.window is None:
+            longest = max(typical_size(self.catalog))
+            # Twice a crop; and where most are smaller, a few large ones are brought down to them.
+            max_side = 2 * side if longest > 2 * side else max(2 * side, longest)
         return settings.model_copy(
             update={
                 "model": candidate.model,
@@ -147,8 +159,10 @@ class SceneMaterial:
         """See `Material.shapes`."""
         data = settings.data
         assert data.crop is not None
-        height, width = typical_size(self.catalog)
-        return Shapes(data.crop, fit_within(height, width, data.max_side), is_dense=True)
+        whole = fit_within(*typical_size(self.catalog), data.max_side)
+        windows = num_windows(whole, Inference(data.window, data.overlap))
+        assert data.window is not None or windows == 1
+        return Shapes(data.crop, whole if windows == 1 else data.window or whole, True, windows)
 
     def open(self, settings: Settings, runtime: Runtime) -> list[str]:
         """See `Material.open`."""
@@ -165,8 +179,9 @@ class SceneMaterial:
         """See `Material.read`."""
         assert self._pool is not None
         augmentation = _augmentation(settings)
+        readable = np.flatnonzero(self._pool.sizes.all(axis=1))
         for slot in range(num):
-            image = self._pool.image(slot % self._pool.num)
+            image = self._pool.image(int(readable[slot % len(readable)]))
             height, width = image.shape[:2]
             placement = place((height, width), augmentation, 0, "timing", slot=slot)
             cut_image(image, placement, augmentation.crop)
@@ -191,16 +206,15 @@ class SceneMaterial:
     def _blocks(self, settings: Settings) -> NDArray[np.int64]:
         return block_ids(self.catalog, settings.data.group, settings.data.block)
 
-    def _scan(self, settings: Settings, split: MaskSplit) -> NDArray[np.bool_]:
-        """bool (N,): images whose mask has a labeled pixel; every mask of the split is looked at
-        once."""
+    def _scan(self, settings: Settings, split: MaskSplit) -> NDArray[np.int64]:
+        """Pixels of every class by image, (N, K); every mask of the split is looked at once."""
         rows = np.concatenate(
             [split.labeled, split.hidden.ids, split.val.ids, split.test.ids]
         ).astype(np.int64)
         wanted = frozenset(rows.tolist())
         if self._scanned is None or not wanted <= self._scanned[0]:
             found = scan_masks(self.catalog, rows, num_workers(settings.workers))
-            self._scanned = wanted, found.pixels.sum(axis=1) > 0
+            self._scanned = wanted, found.pixels
         return self._scanned[1]
 
 

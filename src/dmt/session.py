@@ -100,6 +100,8 @@ class Session:
 
     def _work(self, split: Parts) -> Summary:
         settings, runtime = self._settings, self._runtime
+        # Now, as somebody may go on drawing masks while the run trains.
+        unlabeled_classes = self._material.unlabeled_classes(split)
         splits: dict[int | None, Parts] = {None: split}
         if settings.folds:
             splits |= dict(enumerate(self._material.folds(settings, split)))
@@ -132,7 +134,7 @@ class Session:
                 }
             )
         summary = summarize(
-            self._facts(split),
+            self._facts(split, unlabeled_classes),
             task,
             stages,
             table,
@@ -172,7 +174,7 @@ class Session:
             }
         )
 
-    def _facts(self, split: Parts) -> RunFacts:
+    def _facts(self, split: Parts, unlabeled_classes: tuple[str, ...]) -> RunFacts:
         settings = self._settings
         held_out = split.held_out
         if settings.folds:
@@ -199,7 +201,7 @@ class Session:
                 ]
             ),
             notes=split.notes,
-            unlabeled_classes=self._material.unlabeled_classes(split),
+            unlabeled_classes=unlabeled_classes,
         )
 
     def _split(self, skip: Sequence[str]) -> Parts:
@@ -265,8 +267,12 @@ def _absolute(dataset: str | None) -> str | None:
     if dataset is None or re.fullmatch(r"digits|cifar10|shapes(:.*)?", dataset):
         return dataset
     if dataset.startswith("cifar10:"):
-        return f"cifar10:{os.path.abspath(dataset.removeprefix('cifar10:'))}"
-    return os.path.abspath(dataset)
+        return f"cifar10:{_whole_path(dataset.removeprefix('cifar10:'))}"
+    return _whole_path(dataset)
+
+
+def _whole_path(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def _absolute_file(named: str | None) -> str | None:

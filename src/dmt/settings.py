@@ -142,7 +142,10 @@ class Data(_Group):
 class Selection(_Group):
     """Which pseudo labels a round trains on."""
 
-    kind: Literal["global", "class-balanced"] = "global"
+    kind: Literal["global", "class-balanced"] | None = Field(
+        None, description="of all, or the same share of every predicted class; null: by class in "
+        "a segmentation, else of all",
+    )  # fmt: skip
     fractions: list[Annotated[float, Field(gt=0, le=1)]] | None = Field(
         None, min_length=1, description="label fraction of every round; null: 1/R, 2/R … 1"
     )

@@ -42,27 +42,27 @@ def choose(
     if not candidates:
         raise SettingError(
             "weights=pretrained is not for the small networks that images of this size get; name "
-            "one with model= (and data.image_size=), or set weights=none"
+            f"one with model= (and {_size_keys(material)}), or set weights=none"
         )
     if len(candidates) == 1:
-        return material.filled(settings, candidates[0])
+        return _settled(settings, candidates[0], material)
     if settings.budget is None or settings.steps is not None:
         chosen = candidates[0]
         if settings.model != "auto":
             chosen = next(c for c in candidates[::-1] if _is_available(c, settings, material))
         say(f"model {chosen.model} at {chosen.image_size}×{chosen.image_size} pixels")
-        return material.filled(settings, chosen)
+        return _settled(settings, chosen, material)
     groups = [[c for c in candidates if (c.weights == "none") == plain] for plain in (False, True)]
     for group in groups:
         best = _largest_in_time(group, settings, material, sizes, runtime, say)
         if best is not None:
-            return material.filled(settings, best)
+            return _settled(settings, best, material)
     if not groups[1]:
         raise EnvironmentFault(
             f"budget={settings.budget:.0f}s is too short for pre-trained {settings.model}, or its "
             "weights cannot be had; give more time or weights=none"
         )
-    return material.filled(settings, groups[1][0])
+    return _settled(settings, groups[1][0], material)
 
 
 def _largest_in_time(
@@ -131,7 +131,7 @@ def fill_steps(
         needed = 1.1 * (spent + workload.seconds(fewest, rates) / _RESERVE)
         raise SettingError(
             f"budget={budget:.0f}s is too short for this data here; give about {needed:.0f}s, "
-            "or a smaller model= or data.image_size="
+            f"or a smaller model= or {_size_keys(material)}"
         )
     steps -= steps % (workload.num_rounds + 1)
     say(
@@ -141,9 +141,26 @@ def fill_steps(
     return settings.model_copy(update={"steps": steps})
 
 
-def _is_available(
-    candidate: Candidate, settings: Settings, material: Material[Split]
-) -> bool:
+def _size_keys(material: Material[Split]) -> str:
+    is_dense = material.catalog.task == "segmentation"
+    return "data.crop=, data.max_side=" if is_dense else "data.image_size="
+
+
+def _settled(settings: Settings, candidate: Candidate, material: Material[Split]) -> Settings:
+    """The candidate's settings; a peer with a model of its own has weights where there are some."""
+    filled = material.filled(settings, candidate)
+    if settings.weights != "auto" or candidate.weights == "none":
+        return filled
+    peers = {"a": filled.peers.a, "b": filled.peers.b}
+    for name, peer in peers.items():
+        if peer.model and peer.weights is None:
+            own = candidate._replace(model=peer.model)
+            if not _is_available(own, settings, material):
+                peers[name] = peer.model_copy(update={"weights": "none"})
+    return filled.model_copy(update={"peers": filled.peers.model_copy(update=peers)})
+
+
+def _is_available(candidate: Candidate, settings: Settings, material: Material[Split]) -> bool:
     """Whether a candidate's weights are cached or can be fetched.
 
     Raises:
@@ -181,28 +198,38 @@ def _measure(
     seconds = min(_MEASURE_LIMIT, (settings.budget or 1800.0) * _MEASURE_SHARE)
     # A plan of one step a stage, to measure just the steps that the run will take.
     stages = plan(settings.model_copy(update={"steps": 1, "folds": 0}), sizes)
-    trained = [stage for stage in stages if isinstance(stage, TrainStage)]
-    first, student = trained[0], next((s for s in trained if s.pseudo), trained[0])
-    net = build(
-        first.model,
-        num_classes,
-        seed=0,
-        image_size=max(shapes.view),
-        pretrained=first.weights == "pretrained",
-        is_dense=shapes.is_dense,
-    ).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    rates = measure(
-        net,
-        shapes,
-        num_classes,
-        student.fit,
-        make_method(first, _same, num_classes),
-        make_method(student, _same, num_classes),
-        runtime,
-        seconds,
-    )
-    # All ranks go by the same figures, or they would take different numbers of steps.
-    return Rates(*(runtime.agree(rate) for rate in rates))
+    trained = [each for each in stages if isinstance(each, TrainStage) and each.role == "round"]
+    kinds = {(each.model, each.preprocessing): each.peer for each in trained}
+    measured = []
+    for peer in kinds.values():
+        first = next(each for each in trained if each.peer == peer)
+        student = next((each for each in trained if each.peer == peer and each.pseudo), first)
+        net = build(
+            first.model,
+            num_classes,
+            seed=0,
+            image_size=max(shapes.view),
+            pretrained=first.weights == "pretrained",
+            is_dense=shapes.is_dense,
+        ).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        measured.append(
+            measure(
+                net,
+                shapes,
+                num_classes,
+                student.fit,
+                make_method(first, _same, num_classes),
+                make_method(student, _same, num_classes),
+                runtime,
+                seconds,
+            )
+        )
+    # Two different peers: the rate at which both together get through the same images. All ranks
+    # go by the same figures, or they would take different numbers of steps.
+    return Rates(
+        *(runtime.agree(len(rates) / sum(1 / rate for rate in rates))
+          for rates in zip(*measured, strict=True))
+    )  # fmt: skip
 
 
 def _same(batch: Batch, position: Position) -> Batch:

@@ -21,9 +21,9 @@ from dmt.cli import run_command
 from trees import write_cityscapes, write_image_masks, write_voc
 
 # What makes a recipe for a large machine run here in a second.
-SMALL = (f"model={MODEL}", "weights=none", "peers.a.weights=none", "rounds=1", "initial.epochs=0.5",
-         "student.epochs=0.3", "batch_size=2", "data.crop=32", "device=cpu",
-         "allow_unlabeled_classes=true")  # fmt: skip
+SMALL = (f"model={MODEL}", "aspp_dilations=null", "weights=none", "peers.a.weights=none",
+         "rounds=1", "initial.epochs=0.5", "student.epochs=0.3", "batch_size=2", "data.crop=32",
+         "device=cpu", "allow_unlabeled_classes=true")  # fmt: skip
 
 
 def trained(*words: object) -> None:

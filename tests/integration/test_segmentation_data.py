@@ -35,35 +35,40 @@ ONLY_ROUNDS = KEYS | {"baseline": "none", "steps": 2}
     "settings",
     [
         {"data.crop": (64, 48)},  # larger than some of the images, and than one side of others
-        {"data.crop": 24, "data.window": 32, "data.overlap": 0.25},
-        {"data.crop": 32, "data.window": (24, 40)},
-        {"data.crop": 32, "data.max_side": 40},
+        {"data.crop": 24, "data.window": (24, 40), "data.max_side": 60},
     ],
     ids=lambda settings: ",".join(f"{key}={value}" for key, value in settings.items()),
 )
 def test_images_of_many_sizes(settings: dict[str, Any], tmp_path: Path, dmt) -> None:
     """No side is a multiple of the network's stride but by chance; every pixel gets its label."""
     sizes = [(33, 47), (20, 70), (61, 18), (17, 17), (40, 40), (29, 95)]
-    root = tmp_path / "set"
+    root = write_pairs(tmp_path / "set", ())
     for index, size in enumerate(sizes):
-        write_pairs(root, [f"{index}"], size=size)
         image, mask = scene(index, size, 3)
         save_image(root / "images" / f"{index}.png", image)
         save_index(root / "masks" / f"{index}.png", mask)
         save_image(root / "unlabeled" / f"u{index}.png", scene(index + 6, size, 3)[0])
-    run = train(root, out=tmp_path / "run", **(KEYS | settings)).path
-    labels = PixelLabels(run / "rounds/1/a/pseudo_labels")
-    names = sorted([*(root / "images").iterdir(), *(root / "unlabeled").iterdir()])
+    for index, size in enumerate([(45, 55), (31, 20)]):
+        image, mask = scene(index + 12, size, 3)
+        save_image(root / "test" / "images" / f"{index}.png", image)
+        save_index(root / "test" / "masks" / f"{index}.png", mask)
+    run = train(root, out=tmp_path / "run", **(ONLY_ROUNDS | settings))
+    labels = PixelLabels(run.path / "rounds/1/a/pseudo_labels")
+    assert len(labels) == 6
+    pool = sorted((root / "unlabeled").iterdir())
     most = settings.get("data.max_side", 1000)
-    for id_ in labels.ids.tolist():
-        height, width = pixels_of(names[id_]).shape[:2]
+    for id_, path in zip(labels.ids.tolist(), pool, strict=True):  # both in the order of names
+        height, width = pixels_of(path).shape[:2]
         share = min(1, most / max(height, width))
         assert labels.read(id_).label.shape == (round(height * share), round(width * share))
-    assert len(labels) == 6
     out = tmp_path / "out"
-    assert dmt("predict", run, root / "images", f"out={out}").code == 0
+    assert dmt("predict", run.path, root / "images", f"out={out}").code == 0
     for index, size in enumerate(sizes):  # at full size, max_side or not
         assert pixels_of(out / "masks" / f"{index}.png").shape == size
+    # A run predicts as it judges, windows and all.
+    found = dmt("evaluate", run.path, root, "device=cpu", "--json").value
+    (judged,) = (each.counts for each in run.summary.confusion if each.model == "ensemble")
+    assert found["confusion"] == judged
 
 
 # EXIF -------------------------------------------------------------------------------------------
@@ -200,6 +205,7 @@ def test_a_film_is_held_out_and_judged_by_blocks(tmp_path: Path) -> None:
     assert "west" in run.summary.held_out
     assert "blocks" in run.summary.sentence or run.summary.verdict != "unclear"
     # A film is one block where no length is given: no verdict can rest on that.
+    settings |= {"method": "dst"}
     whole = train(root, out=tmp_path / "whole", labels=12, **settings).summary
     assert whole.interval is not None
     assert (whole.interval.num_images, whole.interval.num_blocks) == (12, 1)
@@ -242,17 +248,3 @@ def test_folds_over_films(tmp_path: Path) -> None:
     # Every labeled pixel is judged once.
     num_pixels = sum(int((pixels_of(path) != 255).sum()) for path in (root / "masks").iterdir())
     assert all(np.sum(each.counts) == num_pixels for each in summary.confusion)
-
-
-def test_window_is_remembered_by_the_run(tmp_path: Path) -> None:
-    """A run that judges by windows predicts by them too."""
-    root = write_pairs(tmp_path / "set", "abcdef", num_labeled=4)
-    one = train(root, out=tmp_path / "one", **ONLY_ROUNDS, **{"data.window": 24})
-    two = train(root, out=tmp_path / "two", **ONLY_ROUNDS)
-    name = "rounds/0/a/model.safetensors"
-    assert weights_of(one.path)[name] == weights_of(two.path)[name]
-    image = pixels_of(root / "images" / "a.png")
-    probs = [
-        run.load(device="cpu").predict([image], keep_probs=True)[0].probs for run in (one, two)
-    ]
-    assert not np.array_equal(*probs)

@@ -6,6 +6,7 @@ And the weights files that a run may begin from.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tiny_scenes import KEYS, weights_of, write_pairs
+from safetensors.torch import load_file
+from tiny_scenes import KEYS, WORDS, weights_of, write_pairs
 from torch import Tensor, nn
 
 import dmt.scene_material
@@ -93,8 +95,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ({"schedule": "chain", "oracle": True, "student.lr_span": "stage"}, 2),
         ({"method": "dst"}, 2),
         ({"method": "supervised"}, 0),
-        ({"labels": 2, "data.val_images": 2}, 4),
-        ({"data.memory_limit": 0, "workers": 1}, 4),
+        ({"labels": 2, "data.val_images": 2, "data.memory_limit": 0, "workers": 1}, 4),
     ],
     ids=lambda value: str(value) if isinstance(value, int) else ",".join(map(str, value)),
 )
@@ -148,9 +149,8 @@ def whole(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("at", "settings"),
     [
-        (2, {}),  # in round 0
-        (8, {"checkpoint_every": 1e-9}),  # in a round
-        (14, {"data.memory_limit": 0, "workers": 3}),  # in another, and read from files
+        (2, {"checkpoint_every": 1e-9}),  # in round 0
+        (14, {"data.memory_limit": 0, "workers": 3}),  # in a later one, and read from files
         ("round2/label/b", {}),
     ],
     ids=str,
@@ -184,7 +184,7 @@ def test_changed_masks_are_refused(tmp_path: Path) -> None:
 
 
 def test_ways_of_reading_change_nothing(scenes: Path, tmp_path: Path) -> None:
-    ways = [{"workers": 3}, *({"workers": n, "data.memory_limit": 0} for n in (0, 1, 3))]
+    ways = [{"workers": 1}, *({"workers": n, "data.memory_limit": 0} for n in (0, 1, 3))]
     settings = ROUNDS | {"rounds": 1, "steps": 4, "data.photometric": 0.4}
     found = [
         weights_of(train(scenes, out=tmp_path / f"{number}", **(settings | way)).path)
@@ -206,7 +206,7 @@ def scrambled(hidden: HiddenMasks) -> HiddenMasks:
 
 def test_training_cannot_read_hidden_masks(scenes: Path, tmp_path: Path, monkeypatch) -> None:
     """Every mask that a run does not train on is replaced by a wrong one: the weights stay."""
-    settings = ROUNDS | {"labels": 3, "data.val_images": 1, "baseline": "equal", "oracle": True}
+    settings = KEYS | {"labels": 3, "data.val_images": 1, "oracle": True}
     run = train(scenes, out=tmp_path / "true", **settings)
 
     def lying(*args: Any, **kwargs: Any) -> MaskSplit:
@@ -222,63 +222,45 @@ def test_training_cannot_read_hidden_masks(scenes: Path, tmp_path: Path, monkeyp
     other = train(scenes, out=tmp_path / "false", **settings)
     true, false = weights_of(run.path), weights_of(other.path)
     assert {name for name in true if true[name] != false[name]} == {"oracle/a/model.safetensors"}
-    labels = "rounds/2/b/pseudo_labels"
+    labels = "rounds/1/b/pseudo_labels"
     for path in sorted((run.path / labels).iterdir()):
         assert path.read_bytes() == (other.path / labels / path.name).read_bytes()
     # But what is reported did change, so the masks were indeed false.
     assert other.summary.peers["a"] != run.summary.peers["a"]
-    accuracy = [each.summary.rounds[2].pseudo_label_accuracy for each in (run, other)]
+    accuracy = [each.summary.rounds[1].pseudo_label_accuracy for each in (run, other)]
     assert accuracy[0] != accuracy[1]
-
-
-def test_the_folder_s_place_changes_nothing(tmp_path: Path) -> None:
-    found = []
-    for name in ("here", "there/deeper"):
-        root = write_pairs(tmp_path / name / "set", "abcdefgh", num_labeled=5)
-        run = train(root, out=tmp_path / name / "run", **(ROUNDS | {"labels": 0.5}))
-        found.append(weights_of(run.path))
-    assert found[0] == found[1]
 
 
 # Weights from a file ----------------------------------------------------------------------------
 
 
-def test_run_begins_from_another_s_weights(scenes: Path, tmp_path: Path, dmt) -> None:
-    before = train(scenes, out=tmp_path / "before", **ROUNDS)
-    weights = before.path / "rounds/2/a/model.safetensors"
-    words = [f"{key}={value}" for key, value in ROUNDS.items()]
+def test_run_begins_from_another_s_weights(scenes: Path, whole: Path, tmp_path: Path, dmt) -> None:
+    weights = tmp_path / "before.safetensors"
+    shutil.copy(whole / "rounds/2/a/model.safetensors", weights)
     out = tmp_path / "run"
-    still = ["initial.lr=1e-12", "initial.weight_decay=0"]
-    outcome = dmt("train", scenes, *words, *still, f"peers.a.weights={weights}", f"out={out}")
+    still = ["initial.lr=1e-12", "initial.weight_decay=0", "baseline=none"]
+    outcome = dmt("train", scenes, *WORDS, *still, f"peers.a.weights={weights}", f"out={out}")
     assert outcome.code == 0, outcome.err
     (told,) = (line for line in outcome.err.splitlines() if "tensors fit" in line)
     num, total = told.split(": ")[1].split(" tensors")[0].split(" of ")
     assert num == total
-    from safetensors.torch import load_file
-
-    old, a, b = (
-        load_file(path)
-        for path in (weights, out / "rounds/0/a/model.safetensors",
-                     out / "rounds/0/b/model.safetensors")
-    )  # fmt: skip
+    old, a, b = map(load_file, (weights, *(out / f"rounds/0/{peer}/model.safetensors"
+                                           for peer in "ab")))  # fmt: skip
     name = next(each for each in old if each.startswith("module.") and old[each].ndim == 4)
     torch.testing.assert_close(a[name], old[name], atol=1e-6, rtol=0)
     assert not torch.allclose(b[name], old[name], atol=1e-3)
-    # The run needs that file no more once it has begun.
-    config = (out / "config.yaml").read_text()
-    assert str(weights) in config
+    # The finished run needs that file no more.
+    assert str(weights) in (out / "config.yaml").read_text()
     weights.unlink()
     assert dmt("predict", out, scenes / "images" / "0000.jpg", f"out={tmp_path / 'p'}").code == 0
 
 
-def test_weights_for_other_classes_leave_the_last_layer(tmp_path: Path, dmt) -> None:
-    root = write_pairs(tmp_path / "three", "abcdef")
-    before = train(root, out=tmp_path / "before", **(ROUNDS | {"method": "supervised"}))
-    weights = before.path / "rounds/0/a/model.safetensors"
+def test_weights_for_other_classes_leave_the_last_layer(whole: Path, tmp_path: Path, dmt) -> None:
+    weights = whole / "rounds/0/a/model.safetensors"
     four = write_pairs(tmp_path / "four", "abcdefgh", num_labeled=7,
                        classes=("ground", "red", "green", "blue"))  # fmt: skip
-    words = [f"{key}={value}" for key, value in ROUNDS.items()]
-    outcome = dmt("train", four, *words, f"weights={weights}", f"out={tmp_path / 'run'}")
+    words = [*WORDS, "baseline=none", f"weights={weights}", f"out={tmp_path / 'run'}"]
+    outcome = dmt("train", four, *words)
     assert outcome.code == 0, outcome.err
     told = [line for line in outcome.err.splitlines() if "tensors fit" in line]
     assert len(told) == 1, "once, though two peers begin from it"

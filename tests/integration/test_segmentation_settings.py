@@ -179,11 +179,8 @@ def test_predictions_that_are_refused(words: list[str], part: str, scenes, here:
 
 # Films ------------------------------------------------------------------------------------------
 
-YAML = pytest.mark.xfail(strict=True, reason="words are read as YAML: 0010 is 8 and on is true")
 
-
-@pytest.mark.parametrize("film", ["7", "7,12", pytest.param("0010", marks=YAML),
-                                  pytest.param("on", marks=YAML)])  # fmt: skip
+@pytest.mark.parametrize("film", ["7", "7,12", "0010", "on"])
 def test_film_whose_name_reads_as_something_else(
     film: str, tmp_path: Path, here: Path, dmt
 ) -> None:

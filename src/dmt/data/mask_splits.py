@@ -237,7 +237,7 @@ def fold_mask_splits(
         fold_of[index] = np.argmin(filled)
         filled[fold_of[index]] += sizes[index]
     fold_of = fold_of[np.searchsorted(present, of)]
-    return tuple(_fold(split, fold_of == fold, fold, folds) for fold in range(folds))
+    return tuple(_fold(split, fold_of == fold, fold, folds, blocks) for fold in range(folds))
 
 
 def dms_mask_subsets(ids: Ids, *, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -363,12 +363,19 @@ def _notes_on_unused(
     return [note for which, rows in unused.items() for note in notes_on_unused(rows.sum(), which)]
 
 
-def _fold(split: MaskSplit, is_test: NDArray[np.bool_], fold: int, folds: int) -> MaskSplit:
+def _fold(
+    split: MaskSplit, is_test: NDArray[np.bool_], fold: int, folds: int, blocks: Ids
+) -> MaskSplit:
     labeled, held = split.labeled[~is_test], split.labeled[is_test]
+    # Frames beside the held-out ones would give them away.
+    is_apart = ~np.isin(blocks[split.unlabeled], blocks[held])
+    unlabeled = split.unlabeled[is_apart]
     return replace(
         split,
         labeled=labeled,
         given=split.given.restrict(labeled),
+        unlabeled=unlabeled,
+        hidden=split.hidden.restrict(unlabeled),
         test=split.given.hide(held),
         held_out=f"{len(held)} of your {len(is_test)} labeled images, fold {fold + 1} of {folds}",
     )

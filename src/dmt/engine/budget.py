@@ -27,8 +27,9 @@ class Shapes(NamedTuple):
     """What goes through a network; sizes are (height, width) in pixels."""
 
     view: tuple[int, int]  # of a training view
-    whole: tuple[int, int]  # of an image that is labeled or judged
+    whole: tuple[int, int]  # of an image that is labeled or judged, or of a window of it
     is_dense: bool  # every pixel has a label
+    windows: int = 1  # through which an image is labeled
 
 
 def measure(
@@ -91,7 +92,8 @@ def measure(
         if runtime.device.type == "cuda":
             torch.cuda.synchronize()
 
-    rates = train(plain), train(weighted), _rate(label_all, num_whole, seconds / 3)
+    labeling = _rate(label_all, num_whole, seconds / 3) / shapes.windows
+    rates = train(plain), train(weighted), labeling
     return Rates(*(num_ranks * rate for rate in rates))
 
 

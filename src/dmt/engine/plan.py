@@ -116,7 +116,7 @@ def _one_run(settings: Settings, sizes: Sizes, fold: int | None) -> Iterator[Sta
         yield replace(first, fit=replace(first.fit, lr_span=_lr_span(settings, steps, 0)))
     for round_ in range(1, len(steps)):
         for student in peers:
-            yield _labeling(settings, round_, student, peers, fold)
+            yield _labeling(settings, round_, student, peers, fold, is_dense=sizes.is_dense)
         for student in peers:
             stage = _student(settings, round_, student, peers, steps[round_], fold)
             yield replace(stage, fit=replace(stage.fit, lr_span=_lr_span(settings, steps, round_)))
@@ -159,8 +159,9 @@ def _on_labels(
 
 
 def _labeling(
-    settings: Settings, round_: int, student: str, peers: tuple[str, ...], fold: int | None
-) -> LabelStage:
+    settings: Settings, round_: int, student: str, peers: tuple[str, ...], fold: int | None, *,
+    is_dense: bool,
+) -> LabelStage:  # fmt: skip
     teacher = _teacher(student, peers)
     return LabelStage(
         name=_label_name(round_, teacher, fold),
@@ -171,7 +172,9 @@ def _labeling(
         needs=(stage_name("round", round_ - 1, teacher, fold),),
         student=student,
         fraction=_fraction(settings, round_),
-        is_class_balanced=settings.selection.kind == "class-balanced",
+        is_class_balanced=is_dense
+        if settings.selection.kind is None
+        else settings.selection.kind == "class-balanced",
     )
 
 

@@ -108,6 +108,15 @@ def forward_scenes(
             yield from zip(batch, logits, strict=True)
 
 
+def num_windows(size: tuple[int, int], inference: Inference) -> int:
+    """Through how many windows an image of (H, W) goes; 1 where it goes whole."""
+    if inference.window is None:
+        return 1
+    high, wide = (len(_starts(side, window, inference.overlap))
+                  for side, window in zip(size, inference.window, strict=True))  # fmt: skip
+    return high * wide
+
+
 def shard_ids(ids: Tensor, runtime: Runtime) -> Tensor:
     """This rank's part of `ids` (int64, (N,)): every `world_size`-th; parts may differ by one."""
     return ids[runtime.rank :: runtime.world_size]

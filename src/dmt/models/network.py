@@ -112,7 +112,7 @@ class Network(nn.Module):
             raise SettingError(
                 f"model={self.spec} takes images of {self.max_side}×{self.max_side} pixels only, "
                 f"not of {height}×{width}; let it see larger ones through a sliding window of "
-                "that size (window)"
+                "that size (data.window)"
             )
         below, beside = self.padded(height) - height, self.padded(width) - width
         normal = self.normalize(images)
@@ -128,7 +128,7 @@ class Network(nn.Module):
             raise SettingError(
                 f"model={self.spec} cannot train on {len(images)} image of {height}×{width} "
                 "pixels, as its BatchNorm sees a single value a channel; take at least two images "
-                "a batch (batch_size), or a larger crop (data.image_size)"
+                "a batch (batch_size), or a larger crop (data.crop)"
             ) from error
         return logits
 
@@ -136,14 +136,12 @@ class Network(nn.Module):
         """The side in pixels that a side of an image is padded to before a dense module sees it.
 
         A multiple of the stride fits every module. Where corners are aligned, the grid of features
-        lies exactly on the pixels if the side is one more than a multiple (321 and 505 of the
-        paper are), so both stay as they are, and any other side grows to one more.
+        lies exactly on the pixels only if the side is one more than a multiple (321 and 505 of the
+        paper are); up-sampling a multiple would move what lies on the right and below.
         """
         side = max(side, self.min_side)
-        above = -(-side // self.stride) * self.stride
-        if not self.align_corners or side == above:
-            return above
-        return -(-(side - 1) // self.stride) * self.stride + 1
+        spare = int(self.align_corners)
+        return -(-(side - spare) // self.stride) * self.stride + spare
 
     def normalize(self, images: Tensor) -> Tensor:
         """The same images as `module` wants them: channels in its order, mean 0, deviation 1."""

@@ -50,7 +50,8 @@ def check_folds(split: MaskSplit, folds: tuple[MaskSplit, ...], blocks: np.ndarr
         assert sorted([*fold.labeled, *fold.test.ids]) == split.labeled.tolist()
         assert fold.given.ids.tolist() == fold.labeled.tolist()
         assert not set(blocks[fold.labeled]) & set(blocks[fold.test.ids])
-        assert fold.unlabeled is split.unlabeled
+        assert not set(blocks[fold.unlabeled]) & set(blocks[fold.test.ids])
+        assert set(fold.unlabeled) <= set(split.unlabeled)
         assert fold.hidden is split.hidden
         assert fold.val is split.val
 

@@ -178,7 +178,7 @@ def test_a_size_that_fits_is_neither_padded_nor_resampled() -> None:
 
 @pytest.mark.parametrize(
     ("side", "aligned", "other"),
-    [(321, 321, 328), (505, 505, 512), (512, 512, 512), (1, 1, 8), (8, 8, 8), (10, 17, 16)],
+    [(321, 321, 328), (505, 505, 512), (512, 513, 512), (1, 1, 8), (8, 9, 8), (10, 17, 16)],
 )
 def test_the_side_that_is_padded_to(side: int, aligned: int, other: int) -> None:
     assert _wrapped(nn.Identity(), stride=8, align_corners=True).padded(side) == aligned

@@ -78,8 +78,14 @@ def _unnamed(root: Path, masks: Sequence[str]) -> tuple[tuple[str, ...], Coding,
             f"{MAX_CLASSES - 1}: save masks as index PNG"
         )
     names = tuple(str(value) for value in range(values[-1] + 1))
-    gaps = "" if len(values) == len(names) else f", of which {len(values)} occur,"
-    meaning = f"the masks' values 0 to {names[-1]}{gaps} are taken for the classes"
+    if len(values) < len(names):
+        listed = ", ".join(str(value) for value in values[:10]) + ", …" * (len(values) > 10)
+        raise DataError(
+            f"the masks in {shown(root)} hold the values {listed} and none between: name the "
+            f"classes in {FILE}, a line for every value from 0 on, or save masks with the values "
+            f"0 to {len(values) - 1}"
+        )
+    meaning = f"the masks' values 0 to {names[-1]} are taken for the classes"
     return names, Coding(len(names)), [_no_names(meaning)]
 
 
