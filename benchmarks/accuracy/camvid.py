@@ -70,7 +70,7 @@ def _held_out(path: Path) -> tuple[dict[str, Any], Any]:
     from dmt.using import settings_of
 
     settings = settings_of(path)
-    material = SceneMaterial(open_catalog(str(settings.dataset)))
+    material = SceneMaterial(open_catalog(str(settings.dataset)), print)
     split = material.split(settings, skip=())
     runtime = open_runtime("cpu", settings.precision)
     material.open(settings, runtime)

@@ -154,7 +154,7 @@ def _settings(
         only = settings.peers.model_copy(update={"b": Peers().b, "labeled_subset": "all"})
         settings = settings.model_copy(update={"peers": only})
     _check_task(catalog, flat_words(overrides))
-    _check_combinations(settings)
+    _check_combinations(settings, flat_words(overrides))
     for key, weights in (
         ("weights", settings.weights),
         ("peers.a.weights", settings.peers.a.weights),
@@ -188,7 +188,7 @@ def _check_task(catalog: Catalog, keys: Collection[str]) -> None:
         )
 
 
-def _check_combinations(settings: Settings) -> None:
+def _check_combinations(settings: Settings, typed: Collection[str]) -> None:
     """Refuse settings that would be taken and then mean nothing.
 
     Raises:
@@ -236,6 +236,10 @@ def _check_combinations(settings: Settings) -> None:
             ),
             "aspp_dilations is for model=deeplab_v2:BACKBONE without dilations in its name; leave "
             "one of the two out",
+        ),
+        (
+            "data.overlap" in typed and settings.data.window is None,
+            "data.overlap is of windows; set data.window= as well, or leave it out",
         ),
         (
             is_single and settings.baseline == "pair",

@@ -43,7 +43,11 @@ _DISPLACED = {
     "steps": ("initial.epochs", "student.epochs"),
     "budget": ("steps", "initial.epochs", "student.epochs"),
     "rounds": ("selection.fractions",),
+    "model": ("aspp_dilations",),
 }
+
+
+_TEXTS = {"out", "recipe", "model", "data.group", "data.test_group", "data.labeled_list"}
 
 
 def resolve(
@@ -187,7 +191,7 @@ def _parse_words(words: Sequence[str]) -> dict[str, Any]:
             raise SettingError(f"{word!r} is not a setting; write key=value, for example seed=1")
         try:
             # A name or an expression is taken to the letter: 0001 is not 1, a date no date.
-            is_plain = key in {"data.group", "data.test_group"} and not text.startswith("[")
+            is_plain = key in _TEXTS and not text.startswith("[") and text != "null"
             values[key] = (text if is_plain else yaml.safe_load(text)) if text else None
         except yaml.YAMLError:
             values[key] = text

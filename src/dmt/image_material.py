@@ -16,7 +16,7 @@ from dmt.engine.budget import Shapes
 from dmt.engine.runtime import Runtime
 from dmt.errors import DataError, SettingError
 from dmt.machine import num_workers
-from dmt.materials import GIGABYTE, Candidate, kinds_of_weights, share_or_number
+from dmt.materials import GIGABYTE, Candidate, Progress, Say, kinds_of_weights, share_or_number
 from dmt.tasks.classification import Classification
 
 
@@ -25,8 +25,9 @@ class ImageMaterial:
 
     fewest_images = 50_000
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, say: Say) -> None:
         self.catalog = catalog
+        self._say = say
         self._pool: Pool | None = None
 
     def split(self, settings: Settings, skip: Collection[str]) -> Split:
@@ -117,6 +118,7 @@ class ImageMaterial:
             workers=num_workers(settings.workers),
             memory_limit=int(settings.data.memory_limit * GIGABYTE),
             bad_images=settings.bad_images,
+            progress=Progress(self._say, "reading images"),
         )
         return bad
 

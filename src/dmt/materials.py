@@ -6,7 +6,8 @@ scenes (`scene_material`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
 from dmt.config import Settings
@@ -19,6 +20,9 @@ from dmt.engine.task import Task
 from dmt.errors import SettingError
 
 GIGABYTE = 1 << 30
+_SECONDS_BETWEEN = 10.0
+
+Say = Callable[[str], None]
 Split = TypeVar("Split", bound=Parts)
 
 
@@ -28,6 +32,27 @@ class Candidate(NamedTuple):
     model: str
     image_size: int
     weights: str
+
+
+class Progress:
+    """Says now and then how far something long has come; nothing of what is short.
+
+    Args:
+        say: told a sentence.
+        what: is being done, as in "reading images".
+    """
+
+    def __init__(self, say: Say, what: str) -> None:
+        self._say = say
+        self._what = what
+        self._said = time.perf_counter()
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of `total` are over."""
+        now = time.perf_counter()
+        if now - self._said > _SECONDS_BETWEEN:
+            self._said = now
+            self._say(f"{self._what}: {done:,} of {total:,}")
 
 
 class Material(Protocol[Split]):

@@ -23,7 +23,7 @@ from dmt.engine.runtime import Runtime
 from dmt.engine.scene_forward import Inference, num_windows
 from dmt.errors import DataError, SettingError
 from dmt.machine import num_workers
-from dmt.materials import GIGABYTE, Candidate, kinds_of_weights, share_or_number
+from dmt.materials import GIGABYTE, Candidate, Progress, Say, kinds_of_weights, share_or_number
 from dmt.tasks.segmentation import Segmentation
 
 _MODELS = (  # from the least to the most costly, with the crop each is worth
@@ -45,8 +45,9 @@ class SceneMaterial:
 
     fewest_images = 2_000
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, say: Say) -> None:
         self.catalog = catalog
+        self._say = say
         self._pool: ScenePool | None = None
         self._scanned: tuple[frozenset[int], NDArray[np.int64]] | None = None
 
@@ -172,6 +173,7 @@ class SceneMaterial:
             workers=num_workers(settings.workers),
             memory_limit=int(settings.data.memory_limit * GIGABYTE),
             bad_images=settings.bad_images,
+            progress=Progress(self._say, "reading images"),
         )
         return bad
 
@@ -213,7 +215,8 @@ class SceneMaterial:
         ).astype(np.int64)
         wanted = frozenset(rows.tolist())
         if self._scanned is None or not wanted <= self._scanned[0]:
-            found = scan_masks(self.catalog, rows, num_workers(settings.workers))
+            progress = Progress(self._say, "looking at masks")
+            found = scan_masks(self.catalog, rows, num_workers(settings.workers), progress)
             self._scanned = wanted, found.pixels
         return self._scanned[1]
 
@@ -245,8 +248,9 @@ def _names_in(catalog: Catalog, named: str) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8"
         raise SettingError(
-            f"data.labeled_list={shown(named)} cannot be read as a text file ({error}); give one "
+            f"data.labeled_list={shown(named)} cannot be read as a text file ({why}); give one "
             "that names an image a line"
         ) from error
     return [line.strip() for line in text.splitlines() if line.strip()]

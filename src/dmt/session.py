@@ -26,7 +26,7 @@ from dmt.engine.stage import TrainStage
 from dmt.errors import RunError, SettingError
 from dmt.image_material import ImageMaterial
 from dmt.insight.report import write_report
-from dmt.materials import Material, sizes_of
+from dmt.materials import Material, Say, sizes_of
 from dmt.methods import make_method
 from dmt.records import CONFIG, DATA, METRICS, SUMMARY, Summary, read_json, read_metrics, write_json
 from dmt.scene_material import SceneMaterial
@@ -45,7 +45,7 @@ class Session:
         listener: Listener,
     ) -> None:
         self._began = time.perf_counter()
-        self._material = open_material(catalog)
+        self._material = open_material(catalog, listener.on_note)
         self._catalog = catalog
         self._settings = settings
         self._folder = folder
@@ -257,9 +257,9 @@ def _left_out(bad: Sequence[str]) -> str:
     return f"left out {len(bad)} unreadable image{'s' * (len(bad) > 1)}: {named}{more}"
 
 
-def open_material(catalog: Catalog) -> Material[Any]:
+def open_material(catalog: Catalog, say: Say) -> Material[Any]:
     """What a session needs of a data set, by its task."""
-    return ImageMaterial(catalog) if catalog.masks is None else SceneMaterial(catalog)
+    return ImageMaterial(catalog, say) if catalog.masks is None else SceneMaterial(catalog, say)
 
 
 def _absolute(dataset: str | None) -> str | None:

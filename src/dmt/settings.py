@@ -66,6 +66,8 @@ def _parse_side(value: Any) -> Any:
     """A side, or height and width as a list or as words such as 256x512 and 256,512."""
     if isinstance(value, str) and (match := re.fullmatch(r"(\d+)\s*[x,×]\s*(\d+)", value.strip())):
         return int(match[1]), int(match[2])
+    if isinstance(value, str):
+        raise ValueError("give a side, or height and width such as 256x512")
     return (value, value) if isinstance(value, int) else value
 
 
@@ -159,7 +161,8 @@ class Weighting(_Group):
     ramp: bool = Field(True, description="γ · exp(−5 (1 − t/T)²) over a stage")
 
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Peer(_Group):
@@ -167,7 +170,7 @@ class Peer(_Group):
 
     model: str | None = None
     weights: str | None = None
-    mean: tuple[float, float, float] | None = Field(
+    mean: tuple[Share, Share, Share] | None = Field(
         None, description="per channel in 0–1, in the network's order of channels; null: its own"
     )
     std: tuple[Positive, Positive, Positive] | None = None

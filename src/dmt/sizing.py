@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import torch
 
@@ -14,11 +13,9 @@ from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 from dmt.engine.step import Batch, Position
 from dmt.errors import EnvironmentFault, SettingError
-from dmt.materials import Candidate, Material, Split
+from dmt.materials import Candidate, Material, Say, Split
 from dmt.methods import make_method
 from dmt.models.build import build
-
-Say = Callable[[str], None]
 
 _MEASURE_SHARE = 0.01  # of the budget, for each of a candidate's three rates
 _MEASURE_LIMIT = 1.5  # seconds

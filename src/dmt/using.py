@@ -80,8 +80,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Error, or mean IoU, the figures by class and the confusion of a run's model.
 
-    Every labeled image of `data` counts, except that `test/` alone counts where there is one and
-    that images the run was trained on with their labels are left out, by their content.
+    Every labeled image of `data` counts, except that `test/`, or else `val/`, alone counts where
+    there is one and that images the run was trained on with their labels are left out, by their
+    content.
 
     Raises:
         DataError: no labels, or classes that the run does not know.
@@ -100,8 +101,10 @@ def evaluate(
             f"{', '.join(model.classes[:10])}"
         )
     is_counted = catalog.labels >= 0
-    if (catalog.parts[is_counted] == Part.TEST).any():
-        is_counted &= catalog.parts == Part.TEST
+    for part in (Part.TEST, Part.VAL):  # a val part stands in for a missing test, as in a run
+        if (catalog.parts[is_counted] == part).any():
+            is_counted &= catalog.parts == part
+            break
     trained_on = {tuple(entry[1:3]) for entry in _files_of(Path(run)) if entry[3] == "labeled"}
     contents = content_hashes(catalog)
     is_new = np.array([content not in trained_on for content in contents])

@@ -16,6 +16,7 @@ from dmt.insight.report import write_report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "insight"))
 from sample_run import write_sample_run
+from sample_segmentation import write_sample_segmentation
 
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -52,6 +53,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "helped": write_sample_run(base / "helped"),
         "hurt": write_sample_run(base / "hurt", verdict="hurt", num_lines=400),
         "half": write_sample_run(base / "half", finished=False),
+        "scenes": write_sample_segmentation(base / "scenes"),
+        "half-scenes": write_sample_segmentation(base / "half-scenes", finished=False),
         "evil": write_sample_run(base / "evil <b>&", classes=(EVIL, "</style>"), dataset=EVIL),
     }
     return {name: write_report(run) for name, run in runs.items()}
@@ -89,7 +92,7 @@ def visit(chromium: Any, reports: dict[str, Path]) -> Iterator[Any]:
     assert faults == []
 
 
-@pytest.mark.parametrize("name", ["helped", "hurt", "half", "evil"])
+@pytest.mark.parametrize("name", ["helped", "hurt", "half", "evil", "scenes", "half-scenes"])
 @pytest.mark.parametrize("width", [390, 1440])
 def test_nothing_sticks_out(visit: Any, name: str, width: int) -> None:
     page = visit(name, width)
@@ -139,8 +142,9 @@ def test_keys_alone_reach_everything(visit: Any) -> None:
     assert rows.first.inner_text().split() == ["supervised", "12.3", "%"]
 
 
-def test_every_drawing_has_a_name_and_a_description(visit: Any) -> None:
-    page = visit("helped")
+@pytest.mark.parametrize("name", ["helped", "scenes"])
+def test_every_drawing_has_a_name_and_a_description(visit: Any, name: str) -> None:
+    page = visit(name)
     unnamed = page.evaluate(
         """[...document.querySelectorAll("svg")].filter(svg => {
             if (svg.getAttribute("aria-hidden") || svg.parentElement.closest("svg")) return false;
@@ -169,8 +173,9 @@ def test_values_can_be_read_off_a_curve(visit: Any) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_stands_out_from_what_is_behind_it(visit: Any, scheme: str) -> None:
-    page = visit("helped", scheme=scheme)
+@pytest.mark.parametrize("name", ["helped", "scenes"])
+def test_all_text_stands_out_from_what_is_behind_it(visit: Any, name: str, scheme: str) -> None:
+    page = visit(name, scheme=scheme)
     page.evaluate('document.querySelectorAll("details").forEach(d => { d.open = true; })')
     weak = page.evaluate(CONTRAST)
     assert weak == []

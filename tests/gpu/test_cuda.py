@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ import torch
 import dmt
 from dmt.core import bits, permuted, predict, uniform, weigh, weighted_cross_entropy
 from dmt.data.transforms import Augmentation, strong
+from dmt.engine.runtime import Runtime
+from dmt.engine.scene_forward import Inference, scene_logits
+from dmt.models.build import build
+from dmt.records import read_metrics
+from trees import write_image_masks
 
 pytestmark = [
     pytest.mark.gpu,
@@ -71,3 +77,65 @@ def test_a_run_learns_and_repeats_itself(tmp_path: Path, precision: str) -> None
     assert first.summary.peers["a"] is not None
     assert first.summary.peers["a"] < 40
     assert first.summary.peers == again.summary.peers
+
+
+# Segmentation -----------------------------------------------------------------------------------
+
+SCENES = {
+    "model": "deeplab_v2:wrn_10_1:1-3", "steps": 8, "rounds": 1, "batch_size": 4, "data.crop": 33,
+    "student.lr_span": "stage", "workers": 2,
+}  # fmt: skip
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    return write_image_masks(tmp_path / "scenes", 8, 5, num_test=4, size=(40, 48))
+
+
+@pytest.fixture
+def exact() -> Iterator[None]:
+    """Convolutions in full float32, as the CPU makes them."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
+
+
+@pytest.mark.parametrize("inference", [Inference(), Inference((24, 32), 0.5)], ids=str)
+@pytest.mark.parametrize("size", [(33, 41), (50, 47)])
+def test_pixels_agree_with_the_cpu(size: tuple[int, int], inference: Inference, exact) -> None:
+    net = build("deeplab_v2:wrn_10_1:1-3", 4, seed=0, image_size=33, is_dense=True).eval()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (3, 3, *size), generator=generator, dtype=torch.uint8)
+    here = scene_logits(net, images, inference, Runtime(torch.device("cpu")))
+    cuda = torch.device("cuda")
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        there = scene_logits(
+            net.to(cuda, memory_format=memory_format), images.to(cuda), inference, Runtime(cuda)
+        )
+        assert there.shape == (3, 4, *size)
+        torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-3)
+        assert (there.argmax(1).cpu() == here.argmax(1)).float().mean() > 0.999
+
+
+def test_scenes_have_the_losses_of_the_cpu(scenes: Path, tmp_path: Path, exact) -> None:
+    """Round 0: what comes later also hangs on pseudo labels at the edge of a threshold."""
+    found = []
+    for device in ("cpu", "cuda"):
+        run = dmt.train(scenes, out=tmp_path / device, device=device, precision="fp32", **SCENES)
+        events = read_metrics(run.path / "metrics.jsonl")
+        found.append([e["loss"] for e in events if e["event"] == "step" and e["round"] == 0])
+    assert len(found[0]) > 0
+    assert found[0] == pytest.approx(found[1], rel=0.01)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_scenes_are_learned_and_predicted(scenes: Path, tmp_path: Path, precision: str) -> None:
+    settings = SCENES | {"steps": 120, "baseline": "none", "device": "cuda"}
+    run = dmt.train(scenes, out=tmp_path / "run", precision=precision, **settings)
+    assert run.summary.ensemble is not None
+    assert run.summary.ensemble > 60, "three plain colours"
+    path = scenes / "test" / "images"
+    (scene,) = run.load(device="cuda").predict([next(path.iterdir())])
+    assert scene.label.max() < 3
+    assert scene.agreement is not None
+    found = dmt.evaluate(run.path, scenes, device="cuda")
+    assert found["value"] == pytest.approx(run.summary.ensemble, abs=1)

@@ -77,7 +77,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         ("labels=99", ("labels=99 means 99 masks, but it must be 1 to 5",)),
         ("folds=99", ("folds=99 must lie between 2 and the 6 labeled images",)),
         ("data.val_images=3", ("val_images=3",)),
-        ("data.labeled_list=none.txt", ("data.labeled_list=none.txt cannot be read",)),
+        ("data.labeled_list=none.txt", ("text file (No such file or directory); give one",)),
         ("data.group=film", ("group=film is not found in images/0000.jpg",)),
         ("data.group=(", ("is no regular expression",)),
         ("data.group=000(.)$ data.test_group=x,1", ("test_group names 'x', which is no group",)),

@@ -46,7 +46,7 @@ def find_blocks(catalog: Catalog, group: str | None, block: int | None) -> Block
         DataError: `group` is not found in a path.
     """
     if block is not None and block < 1:
-        raise SettingError(f"block={block} must be at least 1 image")
+        raise SettingError(f"data.block={block} must be at least 1 image")
     order = sorted(range(len(catalog)), key=lambda row: natural_key(catalog.paths[row]))
     groups = _groups(catalog, group)
     passed: dict[str, int] = {}  # images of a group so far
@@ -109,12 +109,12 @@ def rows_named(catalog: Catalog, rows: Ids, names: Collection[str]) -> Ids:
         fits = [exact[name]] if name in exact else short.get(name, [])
         if not fits:
             raise SettingError(
-                f"labeled_list names {shown(name)}, but no image to train on that has a mask is "
-                "called so; give its path in the data folder, or its name without suffix"
+                f"data.labeled_list names {shown(name)}, but no image to train on that has a mask "
+                "is called so; give its path in the data folder, or its name without suffix"
             )
         if len(fits) > 1:
             raise SettingError(
-                f"labeled_list names {shown(name)}, which fits {len(fits)} images, such as "
+                f"data.labeled_list names {shown(name)}, which fits {len(fits)} images, such as "
                 f"{shown(catalog.paths[fits[0]])} and {shown(catalog.paths[fits[1]])}; give the "
                 "whole path"
             )
@@ -153,14 +153,14 @@ def _groups(catalog: Catalog, group: str | None) -> list[str] | None:
     try:
         pattern = re.compile(group)
     except re.error as error:
-        raise SettingError(f"group={group} is no regular expression: {error}") from error
+        raise SettingError(f"data.group={group} is no regular expression: {error}") from error
     groups = []
     for path in catalog.paths:
         found = pattern.search(_without_suffix(path))
         name = None if found is None else found[1 if pattern.groups else 0]
         if name is None:
             raise DataError(
-                f"group={group} is not found in {shown(path)}: give a regular expression that "
+                f"data.group={group} is not found in {shown(path)}: give a regular expression that "
                 "fits every image's path without its suffix"
             )
         groups.append(name)

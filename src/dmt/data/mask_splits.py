@@ -172,7 +172,7 @@ def make_mask_split(
     listed = rows_named(catalog, np.flatnonzero(is_train & has_mask), labeled_list or ())
     listed = np.intersect1d(listed, candidates)
     if labeled_list is not None and not len(listed):
-        raise SettingError("labeled_list names no image that can be read: name one or more")
+        raise SettingError("data.labeled_list names no image that can be read: name one or more")
     test_ids, val_ids, held_out = _given_parts(catalog, usable & has_mask, in_group, test_group)
     rest = in_hash_order(blocks, candidates, listed, seed)
     reserved, can_fold = _joined([]), False
@@ -270,17 +270,20 @@ def _check_settings(
             f"labels={labels} must be a share above 0 and up to 1.0, or a whole number of masks"
         )
     if val_images < 0:
-        raise SettingError(f"val_images={val_images} must not be negative")
+        raise SettingError(f"data.val_images={val_images} must not be negative")
     if val_images and labels is None and labeled_list is None:
         raise SettingError(
-            f"val_images={val_images} are taken from those whose masks are hidden, so it needs "
-            "labels or labeled_list"
+            f"data.val_images={val_images} are taken from those whose masks are hidden, so it "
+            "needs labels or labeled_list"
         )
     if not 0 <= hold_out < 1:
-        raise SettingError(f"hold_out={hold_out} must be a share from 0 up to, not including, 1")
+        raise SettingError(
+            f"data.hold_out={hold_out} must be a share from 0 up to, not including, 1"
+        )
     if test_group and group is None:
         raise SettingError(
-            "test_group names groups, so it needs group=, a pattern that finds them in file names"
+            "data.test_group names groups, so it needs data.group=, a pattern that finds them in "
+            "file names"
         )
 
 
@@ -302,7 +305,7 @@ def _given_parts(
     if test_group:
         test_ids = np.flatnonzero(has_mask & in_group)
         if not len(test_ids):
-            raise SettingError(f"no image of test_group={','.join(test_group)} has a mask")
+            raise SettingError(f"no image of data.test_group={','.join(test_group)} has a mask")
         return test_ids, val_ids, words_for_groups(test_group, len(test_ids))
     test_ids = np.flatnonzero(has_mask & (catalog.parts == Part.TEST))
     if len(test_ids):
@@ -325,7 +328,8 @@ def _set_aside(rest: Rest, wanted: int) -> tuple[Ids, Rest]:
     available = sum(map(len, rest.loose))
     if wanted > available:
         raise SettingError(
-            f"val_images={wanted}, but there are {available} images whose masks can be set aside"
+            f"data.val_images={wanted}, but there are {available} images whose masks can be set "
+            "aside"
         )
     kept = len(rest.loose) - num_from_end(rest.loose, wanted)
     return _joined(rest.loose[kept:]), rest._replace(loose=rest.loose[:kept])

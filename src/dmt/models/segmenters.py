@@ -95,7 +95,13 @@ def _deeplab(spec: str, num_classes: int, image_size: int, pretrained: bool) -> 
         trunk = WideResNetFeatures(*wide_resnet_shape(name, pretrained))
         module = DeepLabV2(trunk, trunk.num_features, num_classes, dilations)
         return Made(module, STRIDE, CIFAR10_MEAN, CIFAR10_STD, trial_size, module.align_corners)
-    name = timm_name(name)
+    try:
+        name = timm_name(name)
+    except SettingError as error:
+        raise SettingError(
+            f"model={spec}: its backbone is no ResNet of timm's and no wrn_DEPTH_WIDTH; take "
+            "deeplab_v2:resnet50 or deeplab_v2:wrn_16_1"
+        ) from error
     backbone, num_features = timm_models.create_backbone(name, _DEEPLAB_STRIDE, pretrained)
     module = DeepLabV2(backbone, num_features, num_classes, dilations)
     mean, std = timm_models.published_statistics(name) or (IMAGENET_MEAN, IMAGENET_STD)

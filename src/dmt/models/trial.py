@@ -76,7 +76,8 @@ def try_out(network: Network, size: int) -> None:
         except Exception as error:  # as many kinds as there are models
             raise SettingError(
                 f"model={network.spec} cannot take images of {size}×{size} pixels "
-                f"({reason(error)}); set data.image_size to what it was made for"
+                f"({reason(error)}); set {'data.crop' if network.is_dense else 'data.image_size'} "
+                "to what it was made for"
             ) from error
         if network.is_dense:
             _check_pixels(network, logits)

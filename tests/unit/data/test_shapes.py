@@ -9,7 +9,7 @@ from dmt.data.catalog import Catalog, Part
 from dmt.data.layouts.shapes import read_shapes
 from dmt.errors import DataError
 
-IMAGES_SHA256 = "4f0ef9eb535965da10360b3e216edb2b8d38a9efe281ff67a4a5905c24001f25"
+IMAGES_SHA256 = "cb2a9dc0e6d21212ab964268fbaddf5cf44716670d267de648d08f9fb7a1b055"
 MASKS_SHA256 = "ace1170c288740460b7ad3921450217053ed8c010a53bb7bd29b00f02a75da95"
 
 

@@ -238,8 +238,10 @@ def _paint(label: int, ground: list[float], values: list[float]) -> _Paint:
         values: 9 numbers in [0, 1).
     """
     first = [255 * value for value in values[:3]]
-    if values[8] < 0.8:
-        first = [a + 130 * (b - 0.5) for a, b in zip(_TYPICAL[label], values[:3], strict=True)]
+    # A cross has few pixels to be known by, so its colour is as good as its shape.
+    spread = 60 if label == _CROSS else 130
+    if values[8] < 0.8 or label == _CROSS:
+        first = [a + spread * (b - 0.5) for a, b in zip(_TYPICAL[label], values[:3], strict=True)]
     if sum(abs(a - b) for a, b in zip(first, ground, strict=True)) < 90:
         first = [(value + 128) % 256 for value in first]
     second = [a + 80 * (value - 0.5) for a, value in zip(first, values[3:6], strict=True)]
