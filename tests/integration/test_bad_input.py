@@ -49,9 +49,15 @@ def refused(dmt, words, part: str, *, command: str = "train") -> str:
         ("foo", "'foo' is not a setting; write key=value"),
         ("recipe=digitz", "there is no recipe or file 'digitz'; did you mean digits?"),
         ("recipe=qqqq", "`dmt recipes` lists them"),
-        ("weights=nonsense", "weights=nonsense does not work; use none, auto or pretrained"),
+        (
+            "weights=nonsense",
+            "weights=nonsense is no file; give none, pretrained, auto",
+        ),
         ("weights=pretrained", "there are no pre-trained weights of wrn_10_1"),
-        ("peers.b.weights=nonsense", "weights=nonsense of a peer does not work"),
+        (
+            "peers.b.weights=nonsense",
+            "peers.b.weights=nonsense is no file; give none",
+        ),
         ("init_from=runs/x", "init_from is not available yet"),
         ("device=gpu", "device=gpu is no device; use auto, cpu, cuda"),
         ("device=meta", "device=meta is not supported"),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dmt.session
+import dmt.image_material
 from dmt.api import Run, train
 from dmt.data.hidden import HiddenLabels, reveal
 from dmt.data.splits import Split, make_split
@@ -71,7 +71,7 @@ def test_training_cannot_read_hidden_labels(tmp_path: Path, monkeypatch) -> None
             test=_shifted(split.test),
         )
 
-    monkeypatch.setattr(dmt.session, "make_split", lying)
+    monkeypatch.setattr(dmt.image_material, "make_split", lying)
     other = train("digits", out=tmp_path / "false", **settings)
     assert weights(other) == weights(run)
     labels = "rounds/1/a/pseudo_labels"
@@ -92,7 +92,7 @@ def test_the_oracle_alone_reads_hidden_labels(tmp_path: Path, monkeypatch) -> No
         split = make_split(*args, **kwargs)
         return replace(split, hidden=_shifted(split.hidden))
 
-    monkeypatch.setattr(dmt.session, "make_split", lying)
+    monkeypatch.setattr(dmt.image_material, "make_split", lying)
     other = weights(train("digits", out=tmp_path / "false", **settings))
     changed = {name for name in found if found[name] != other[name]}
     assert changed == {"oracle/a/model.safetensors"}

@@ -98,9 +98,9 @@ def _deeplab(spec: str, num_classes: int, image_size: int, pretrained: bool) -> 
     try:
         name = timm_name(name)
     except SettingError as error:
+        reason = str(error).partition(" (")[0]
         raise SettingError(
-            f"model={spec}: its backbone is no ResNet of timm's and no wrn_DEPTH_WIDTH; take "
-            "deeplab_v2:resnet50 or deeplab_v2:wrn_16_1"
+            f"model={spec}: {reason}; a backbone is a ResNet of timm's or wrn_DEPTH_WIDTH"
         ) from error
     backbone, num_features = timm_models.create_backbone(name, _DEEPLAB_STRIDE, pretrained)
     module = DeepLabV2(backbone, num_features, num_classes, dilations)

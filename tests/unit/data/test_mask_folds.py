@@ -52,7 +52,7 @@ def check_folds(split: MaskSplit, folds: tuple[MaskSplit, ...], blocks: np.ndarr
         assert not set(blocks[fold.labeled]) & set(blocks[fold.test.ids])
         assert not set(blocks[fold.unlabeled]) & set(blocks[fold.test.ids])
         assert set(fold.unlabeled) <= set(split.unlabeled)
-        assert fold.hidden is split.hidden
+        assert set(fold.hidden.ids) == set(split.hidden.ids) & set(fold.unlabeled)
         assert fold.val is split.val
 
 

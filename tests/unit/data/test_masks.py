@@ -302,11 +302,19 @@ def test_255_is_left_out_where_any_mask_of_the_set_holds_more(tmp_path: Path) ->
 
 
 def test_without_names_values_are_the_classes(tmp_path: Path) -> None:
-    masks = grey_set(tmp_path, [0, 1, 255], [0, 5, 1])
+    masks = grey_set(tmp_path, [0, 1, 255], [0, 2, 1])
     classes, coding, problems = find_coding(tmp_path, masks)
-    assert classes == ("0", "1", "2", "3", "4", "5")
-    assert coding == Coding(6)
-    assert "values 0 to 5, of which 3 occur, are" in problems[0].message
+    assert classes == ("0", "1", "2")
+    assert coding == Coding(3)
+    assert "values 0 to 2 are taken" in problems[0].message
+
+
+def test_without_names_values_with_gaps_are_refused(tmp_path: Path) -> None:
+    masks = grey_set(tmp_path, [0, 128], [128, 0])
+    with pytest.raises(
+        DataError, match="hold the values 0, 128 and none between: name the classes"
+    ):
+        find_coding(tmp_path, masks)
 
 
 @pytest.mark.parametrize(
