@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dmt import cli
+from dmt import cli, printing
 from dmt.cli import run_command
 from dmt.errors import DataError, DmtError, Interrupted, SettingError
 
@@ -60,7 +60,7 @@ def test_debug_shows_the_traceback(error: Exception, monkeypatch, capsys) -> Non
         (["train"], "see `dmt train --help`"),
         (["check", "a", "b"], "see `dmt check --help`"),
         (["train", "--jsn"], "--jsn"),
-        (["demo", "cats"], "there is no demo 'cats'; there is: digits"),
+        (["demo", "cats"], "there is no demo 'cats'; there are digits and shapes"),
     ],
 )
 def test_wrong_command_line(words: list[str], part: str, capsys) -> None:
@@ -122,15 +122,15 @@ def test_options_that_are_refused(word: str, part: str) -> None:
 
 
 def test_printing_shows_control_characters_instead_of_obeying_them(capsys) -> None:
-    cli._print("a\x1b[31mb\nc\u202ed ü 猫")
+    printing.print_line("a\x1b[31mb\nc\u202ed ü 猫")
     assert capsys.readouterr().out == "a\\x1b[31mb\\nc\\u202ed ü 猫\n"
 
 
 def test_json_keeps_letters_and_refuses_nan(capsys) -> None:
-    cli._print_json({"name": "Größe 猫"})
+    printing.print_json({"name": "Größe 猫"})
     assert json.loads(capsys.readouterr().out) == {"name": "Größe 猫"}
     with pytest.raises(ValueError, match="JSON compliant"):
-        cli._print_json({"value": float("nan")})
+        printing.print_json({"value": float("nan")})
 
 
 @pytest.mark.parametrize(("rank", "talks"), [(None, True), ("0", True), ("1", False)])

@@ -63,8 +63,8 @@ def test_plan_is_told_before_anything_happens() -> None:
 
 def test_labeling_and_ends_are_told() -> None:
     view, stream = plain()
-    label = {"event": "label", "stage": "round1/label/b", "round": 1, "teacher": "b",
-             "pool": 1400, "selected": 700}  # fmt: skip
+    label = {"event": "label", "unit": "images", "stage": "round1/label/b", "round": 1,
+             "teacher": "b", "pool": 1400, "selected": 700}  # fmt: skip
     view.on_event(label | {"pseudo_label_accuracy": 0.975})
     view.on_event(label | {"pseudo_label_accuracy": None})
     view.on_event(event(event="evaluate", stage="round1/a", metric="error", value=12.345))

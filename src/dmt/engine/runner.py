@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 import torch
@@ -192,10 +193,9 @@ class Runner:
                     saved = time.perf_counter()
 
         labels = None if stage.pseudo is None else self._folder.pseudo_labels(stage.pseudo)
-        fit(
-            learners, method, self._task.batches(stage, labels, first_step), self._runtime,
-            tally=tally, scaler=scaler, after_step=after_step,
-        )  # fmt: skip
+        with closing(self._task.batches(stage, labels, first_step)) as batches:
+            fit(learners, method, batches, self._runtime,
+                tally=tally, scaler=scaler, after_step=after_step)  # fmt: skip
         self._num_done += stage.num_images
         (learner,) = learners.values()
         self._keep(stage, learner.outcome)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -51,7 +51,7 @@ class Task(Protocol):
 
     def batches(
         self, stage: TrainStage, labels: Path | None, first_step: int
-    ) -> Iterator[tuple[Position, Batch]]:
+    ) -> Generator[tuple[Position, Batch], None, None]:
         """This rank's share of the batches of steps `first_step` … of a stage.
 
         `labels` is the folder of the pseudo labels it learns from.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -63,7 +63,7 @@ class Classification:
 
     def batches(
         self, stage: TrainStage, labels: Path | None, first_step: int
-    ) -> Iterator[tuple[Position, Batch]]:
+    ) -> Generator[tuple[Position, Batch], None, None]:
         """See `Task.batches`."""
         spec = stage.fit
         given, given_label = self._given(stage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -87,7 +87,7 @@ class Segmentation:
 
     def batches(
         self, stage: TrainStage, labels: Path | None, first_step: int
-    ) -> Iterator[tuple[Position, Batch]]:
+    ) -> Generator[tuple[Position, Batch], None, None]:
         """See `Task.batches`. Scale, crop and flip are drawn here, where an image is cut."""
         given = self._given(stage)
         store = None if labels is None else PixelLabels(labels)

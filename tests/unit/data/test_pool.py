@@ -1,5 +1,6 @@
 """Pools: the same images from memory and from files, for any number of threads."""
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ def opened(catalog: Catalog, **settings) -> tuple[Pool, list[str]]:
 
 
 def threads() -> list[str]:
+    gc.collect()  # a test before may have left an error, whose frames hold a stream open
     return [t.name for t in threading.enumerate() if t.name.startswith("dmt-decode")]
 
 
