@@ -14,12 +14,11 @@ each work side by side: figures do not depend on it, seconds do.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from kept import Line, add_arguments, run_missing
 
 DRIVES = ("0001TP", "0006R0", "0016E5")
 METHODS = {
@@ -29,14 +28,12 @@ METHODS = {
 }
 
 
-def run(data: str, words: list[str], method: str, drive: str) -> dict[str, Any]:
+def run(data: str, words: list[str], method: str, drive: str) -> Line:
     """One training run: its summary, and the confusion of every held-out block by every model."""
     import numpy as np
-    import torch
 
     from dmt.api import Quiet, train_with
 
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
         settings = ["recipe=camvid", *words, *METHODS[method], f"data.test_group={drive}"]
@@ -84,7 +81,7 @@ def _held_out(path: Path) -> tuple[dict[str, Any], Any]:
     return task.counts(nets, split.test), blocks[split.test.ids]
 
 
-def table(lines: list[dict[str, Any]]) -> str:
+def table(lines: list[Line]) -> str:
     """By drive: mean IoU, DMT's differences with intervals over blocks, and IoU by class."""
     import numpy as np
 
@@ -136,31 +133,10 @@ def main() -> None:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("settings", nargs="*", help="key=value for every run")
+    add_arguments(parser)
     given = parser.parse_intermixed_args()
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    lines = []
-    if given.out.exists():
-        lines = [json.loads(line) for line in given.out.read_text().splitlines()]
-    if any(line["settings"] != given.settings for line in lines):
-        parser.error(f"{given.out} holds runs of other settings; give another --out")
-    done = {(line["method"], line["drive"]) for line in lines}
-    wanted = [(method, drive) for method in METHODS for drive in DRIVES]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(given.jobs) as pool:
-        waiting = [
-            pool.submit(run, given.data, given.settings, method, drive)
-            for method, drive in wanted
-            if (method, drive) not in done
-        ]
-        for each in waiting:
-            lines.append(each.result())
-            with given.out.open("a") as file:
-                file.write(json.dumps(lines[-1]) + "\n")
-            print(f"{len(lines)} of {len(wanted)} runs", flush=True)
-    print(table(lines))
+    wanted = [{"method": method, "drive": drive} for method in METHODS for drive in DRIVES]
+    print(table(run_missing(given, wanted, run)))
 
 
 if __name__ == "__main__":

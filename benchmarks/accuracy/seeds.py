@@ -18,23 +18,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+from kept import Line, add_arguments, run_missing
 
 METHODS = {"dmt": [], "self-training": ["method=self-training", "baseline=none"]}
 
 
-def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -> dict[str, Any]:
+def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -> Line:
     """One training run; what is kept of its summary."""
-    import torch
-
     from dmt.api import Quiet, train_with
 
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         oracle = ["oracle=true"] if method == "dmt" and has_oracle else []
         settings = [*words, *METHODS[method], *oracle, f"seed={seed}", f"out={folder}/run"]
@@ -52,7 +49,7 @@ def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -
     return {"method": method, "seed": seed, "settings": words, "summary": summary, "val": val}
 
 
-def table(lines: list[dict[str, Any]]) -> str:
+def table(lines: list[Line]) -> str:
     """Mean ± sd by method, paired differences with 95 % t intervals, mean gap closed."""
     from dmt.metrics.intervals import paired_t_interval
 
@@ -97,7 +94,7 @@ def table(lines: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def rarest(lines: list[dict[str, Any]]) -> list[str]:
+def rarest(lines: list[Line]) -> list[str]:
     """Of a segmentation, the lowest IoU on the validation part that any class had, by round."""
     worst: dict[str, tuple[float, str, int]] = {}
     for line in lines:
@@ -122,32 +119,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--no-oracle", action="store_true", help="do not train on all labels")
-    parser.add_argument("settings", nargs="*", help="key=value for every run")
+    add_arguments(parser)
     given = parser.parse_intermixed_args()
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    lines = []
-    if given.out.exists():
-        lines = [json.loads(line) for line in given.out.read_text().splitlines()]
-    if any(line["settings"] != given.settings for line in lines):
-        parser.error(f"{given.out} holds runs of other settings; give another --out")
-    done = {(line["method"], line["seed"]) for line in lines}
-    wanted = [(method, seed) for seed in range(given.seeds) for method in METHODS]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(given.jobs) as pool:
-        waiting = [
-            pool.submit(run, given.data, given.settings, method, seed, not given.no_oracle)
-            for method, seed in wanted
-            if (method, seed) not in done
-        ]
-        for each in waiting:
-            lines.append(each.result())
-            with given.out.open("a") as file:
-                file.write(json.dumps(lines[-1]) + "\n")
-            print(f"{len(lines)} of {len(wanted)} runs", flush=True)
-    print(table(lines))
+    wanted = [{"method": method, "seed": seed} for seed in range(given.seeds) for method in METHODS]
+    print(table(run_missing(given, wanted, partial(run, has_oracle=not given.no_oracle))))
 
 
 if __name__ == "__main__":

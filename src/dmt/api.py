@@ -215,7 +215,7 @@ def _check_combinations(settings: Settings, typed: Collection[str]) -> None:
         ),
         (
             fractions is not None and len(fractions) != settings.rounds,
-            f"selection.fractions has {len(fractions or [])} values for rounds={settings.rounds}; "
+            f"selection.fractions names {len(fractions or [])} for rounds={settings.rounds}; "
             "give one a round, or leave it out",
         ),
         (

@@ -75,7 +75,15 @@ def _parse_list(value: Any) -> Any:
     """One value, several behind commas, or a list."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
-    return [value] if isinstance(value, int) else value
+    return [value] if isinstance(value, int | float) else value
+
+
+def _parse_range(value: Any) -> Any:
+    """Lowest and highest, as a list or behind commas."""
+    value = _parse_list(value)
+    if isinstance(value, list) and len(value) != 2:
+        raise ValueError("give two numbers, lowest and highest, such as 1,2")
+    return value
 
 
 def _parse_names(value: Any) -> Any:
@@ -98,11 +106,15 @@ class Data(_Group):
     image_size: int | None = Field(None, ge=8, description="side in pixels; chosen if null")
     flip: bool = True
     shift: float = Field(0.125, ge=0, le=0.5, description="share of the side")
-    scale: tuple[float, float] = Field((1.0, 1.0), description="zoom range of a training view")
+    scale: Annotated[tuple[float, float], BeforeValidator(_parse_range)] = Field(
+        (1.0, 1.0), description="zoom range of a training view"
+    )
     rotate: float = Field(0.0, ge=0, le=180, description="degrees, ±")
     fill: int | Literal["edge"] = Field("edge", description="what comes in from outside: 0–255")
     randaugment: int = Field(1, ge=0, description="operations a training view undergoes")
-    magnitude: tuple[int, int] = Field((1, 10), description="of 10, drawn for every image")
+    magnitude: Annotated[tuple[int, int], BeforeValidator(_parse_range)] = Field(
+        (1, 10), description="of 10, drawn for every image"
+    )
     cutout: float = Field(0.0, ge=0, le=1, description="an extra cutout, share of the side")
     val_per_class: int = Field(0, ge=0, description="kept for validation when labels are hidden")
     hold_out: float = Field(
@@ -148,9 +160,11 @@ class Selection(_Group):
         None, description="of all, or the same share of every predicted class; null: by class in "
         "a segmentation, else of all",
     )  # fmt: skip
-    fractions: list[Annotated[float, Field(gt=0, le=1)]] | None = Field(
-        None, min_length=1, description="label fraction of every round; null: 1/R, 2/R … 1"
-    )
+    fractions: Annotated[
+        list[Annotated[float, Field(gt=0, le=1)]] | None,
+        Field(min_length=1),
+        BeforeValidator(_parse_list),
+    ] = Field(None, description="label fraction of every round; null: 1/R, 2/R … 1")
 
 
 class Weighting(_Group):

@@ -85,7 +85,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         ("data.block=0", ("data.block=0 does not work",)),
         ("window=32", ("unknown setting 'window'; did you mean data.window?",)),
         ("baseline=pair method=dst", ("baseline=pair is for a pair of peers",)),
-        ("selection.fractions=[0.5,1]", ("selection.fractions has 2 values for rounds=1",)),
+        ("selection.fractions=[0.5,1]", ("selection.fractions names 2 for rounds=1",)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
