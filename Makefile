@@ -6,6 +6,8 @@ TASK   ?= digits
 TORCH  ?=
 LIGHT  ?=
 ARGS   ?=
+POINTS ?= 500
+SECONDS_OF_FUZZ ?= 600
 
 # Once light, always light: the ordinary torchvision beside a CPU-only torch cannot be imported.
 ifneq ($(wildcard $(VENV)/.light),)
@@ -22,13 +24,15 @@ extra = project["optional-dependencies"][sys.argv[1]] if sys.argv[1:] else []; \
 heavy = ("torchvision", "timm", "segmentation"); \
 print(*(line for line in project["dependencies"] + extra if not line.startswith(heavy)), sep="\n")'
 
-.PHONY: help demo test test-slow check lint types bench clean
+.PHONY: help demo test test-slow soak fuzz check lint types bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo       set up $(VENV), train on embedded data (TASK=$(TASK)), say where report.html is'
 	@echo 'make test       set up and run the tests (ARGS="-k name" goes to pytest)'
 	@echo 'make test-slow  the tests that take minutes'
+	@echo 'make soak       kill runs POINTS=$(POINTS) times anywhere, finish and compare them; goes on where it stood'
+	@echo 'make fuzz       feed every parser whatever breaks it, for SECONDS_OF_FUZZ=$(SECONDS_OF_FUZZ); goes on where it stood'
 	@echo 'make check      lint, types, tests'
 	@echo 'make bench      the speed ratios, benchmark by benchmark'
 	@echo 'make clean      remove $(VENV) and the caches; runs/ stays'
@@ -47,6 +51,14 @@ test: $(VENV)/.installed-dev
 # The last -m wins over the one in pyproject.toml, which leaves the slow tests out.
 test-slow: $(VENV)/.installed-dev
 	@$(PY) -m pytest -m 'slow and not gpu' $(ARGS)
+
+# What was found is kept below build/; remove build/soak to begin anew.
+soak: $(VENV)/.installed-dev
+	@$(PY) tests/faults/soak.py --points $(POINTS) $(ARGS)
+
+# Inputs that broke something are kept in build/fuzz/findings.
+fuzz: $(VENV)/.installed-fuzz
+	@$(PY) tests/fuzz/parsers.py $(SECONDS_OF_FUZZ) $(ARGS)
 
 check: lint types test
 
@@ -92,4 +104,8 @@ ifeq ($(LIGHT),)
 else
 	@$(LIGHT_LIST) dev | $(PIP) install -r /dev/stdin
 endif
+	@touch "$@"
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed
+	@$(PIP) install atheris
 	@touch "$@"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmt.config import Peers, Settings, flat_words, resolve
+from dmt.config import Peers, Settings, flat_words, may_follow_links, resolve
 from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
 from dmt.engine.folder import RunFolder
@@ -19,11 +19,11 @@ from dmt.engine.runner import Listener
 from dmt.engine.runtime import open_runtime
 from dmt.engine.segmenter import Segmenter
 from dmt.engine.stage import Stage
-from dmt.errors import SettingError
+from dmt.errors import RunError, SettingError
 from dmt.insight.report import write_report
 from dmt.models.factories import is_factory
 from dmt.models.segmenters import is_segmenter
-from dmt.records import REPORT, SUMMARY, Summary, read_summary
+from dmt.records import REPORT, Summary, is_finished, read_summary
 from dmt.session import Session
 from dmt.using import evaluate, load, settings_of
 
@@ -83,7 +83,8 @@ def settings_for(data: str | Path, overrides: Sequence[str] | Mapping[str, Any])
         DataError: there is no such data.
         SettingError: an unknown key or a value it does not take.
     """
-    return _settings(open_catalog(data), data, overrides)
+    catalog = open_catalog(data, follow_links=may_follow_links(overrides))
+    return _settings(catalog, data, overrides)
 
 
 def train(data: str | Path, *, listener: Listener | None = None, **settings: Any) -> Run:
@@ -104,7 +105,7 @@ def train_with(
     data: str | Path, overrides: Sequence[str] | Mapping[str, Any], listener: Listener
 ) -> Run:
     """`train` with settings as words (`key=value`) or as a mapping with dotted keys."""
-    catalog = open_catalog(data)
+    catalog = open_catalog(data, follow_links=may_follow_links(overrides))
     settings = _settings(catalog, data, overrides)
     named = resolve(_only_models(overrides), dataset=None, default_recipe=None)
     _check_trust(settings, {named.model, named.peers.a.model, named.peers.b.model})
@@ -116,30 +117,55 @@ def train_with(
         return Run(path, Session(catalog, settings, folder, runtime, listener).begin())
 
 
-def resume(run: str | Path, *, listener: Listener | None = None, trust_code: bool = False) -> Run:
+def resume(
+    run: str | Path,
+    *,
+    listener: Listener | None = None,
+    trust_code: bool = False,
+    follow_links: bool = False,
+) -> Run:
     """Go on with a run that was interrupted; a finished one is returned as it is.
 
+    Args:
+        run: its folder.
+        listener: told of progress.
+        trust_code: whether a factory that the folder names may be run.
+        follow_links: whether links in the data may lead out of it.
+
     Raises:
-        RunError: no run, in use, or its data changed.
+        RunError: no run, only the beginning of one, in use, or its data or settings changed.
     """
     path = Path(run)
+    if RunFolder(path).is_beginning:
+        _refuse_beginning(path)
     settings = settings_of(path)
-    if (path / SUMMARY).exists():
-        if not (path / REPORT).exists():
-            write_report(path)
+    if is_finished(path):
+        if not (path / REPORT).exists() and os.environ.get("RANK", "0") == "0":
+            with RunFolder(path).locked(is_new=False):  # it also removes the half of one
+                write_report(path)
         return Run(path, read_summary(path))
     if trust_code:
         settings = settings.model_copy(update={"trust_code": True})
+    if follow_links:
+        data = settings.data.model_copy(update={"follow_links": True})
+        settings = settings.model_copy(update={"data": data})
     _check_trust(settings, set())
     runtime = open_runtime(settings.device, settings.precision)
     folder = RunFolder(path, is_writer=runtime.is_writer)
     with folder.locked(is_new=False):
         folder.load_progress()
         assert settings.dataset is not None
-        session = Session(
-            open_catalog(settings.dataset), settings, folder, runtime, listener or Quiet()
-        )
+        catalog = open_catalog(settings.dataset, follow_links=follow_links)
+        session = Session(catalog, settings, folder, runtime, listener or Quiet())
         return Run(path, session.go_on())
+
+
+def _refuse_beginning(path: Path) -> None:
+    with RunFolder(path).locked(is_new=False):  # where it is in use, that is what is wrong
+        raise RunError(
+            f"{path} holds only the beginning of a run, which ended before its data were written "
+            f"down; nothing is lost: start it again with `dmt train` and out={path}"
+        )
 
 
 def _settings(

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmt.errors import DmtError, Interrupted, SettingError
-from dmt.printing import print_check, print_evaluation, print_json, print_line, print_summary
+from dmt.errors import SettingError
+from dmt.exits import exit_code
+from dmt.options import FOLLOW_LINKS, read_options
+from dmt.printing import (
+    print_check,
+    print_evaluation,
+    print_json,
+    print_line,
+    print_summary,
+    print_text,
+    say,
+)
 
 if TYPE_CHECKING:
     from dmt.api import Run
@@ -57,13 +65,18 @@ def demo(
 @app.command()
 def check(
     data: Annotated[str, typer.Argument(help="A folder, a CSV, digits, shapes or cifar10.")],
+    settings: Words = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what is in DATA, what is labeled and what is wrong with it; change nothing."""
+    """Say what is in DATA, what is labeled and what is wrong with it; change nothing.
+
+    Settings: data.follow_links=true.
+    """
     from dmt.checkup import check as look
 
-    found = look(data)
+    options = read_options(settings or [], {FOLLOW_LINKS: False})
+    found = look(data, follow_links=options[FOLLOW_LINKS])
     if as_json:
         return print_json(found)
     return print_check(found)
@@ -93,14 +106,13 @@ def train(
 
         for key, default, meaning in describe():
             print_line(f"{key}={default}" + (f"  # {meaning}" if meaning else ""))
-        return
+        return None
     if print_config:
         from dmt.api import settings_for
         from dmt.config import dump
 
-        typer.echo(dump(settings_for(data, words)), nl=False)
-        return
-    _train(data, words, as_json)
+        return print_text(dump(settings_for(data, words)))
+    return _train(data, words, as_json)
 
 
 @app.command()
@@ -112,14 +124,19 @@ def resume(
 ) -> None:
     """Go on with an interrupted run, to the same end as if nothing had happened.
 
-    Settings: trust_code=true.
+    Settings: trust_code=true, data.follow_links=true.
     """
     from dmt.api import resume as go_on
     from dmt.live import open_view
 
-    options = _options(settings or [], {"trust_code": False})
+    options = read_options(settings or [], {"trust_code": False, FOLLOW_LINKS: False})
     with open_view(is_quiet=as_json or not _is_first_rank()) as view:
-        finished = go_on(run, listener=view, trust_code=options["trust_code"])
+        finished = go_on(
+            run,
+            listener=view,
+            trust_code=options["trust_code"],
+            follow_links=options[FOLLOW_LINKS],
+        )
     _print_run(finished, as_json)
 
 
@@ -135,11 +152,12 @@ def evaluate(
 ) -> None:
     """Measure a run's model on labeled images.
 
-    Settings: device=, trust_code=true.
+    Settings: device=, trust_code=true, data.follow_links=true.
     """
     from dmt.records import read_summary
 
-    options = _options(settings or [], {"device": "auto", "trust_code": False})
+    known = {"device": "auto", "trust_code": False, FOLLOW_LINKS: False}
+    options = read_options(settings or [], known)
     if data is None:
         summary = read_summary(run)
         if as_json:
@@ -147,7 +165,13 @@ def evaluate(
         return print_summary(summary.model_dump())
     from dmt.api import evaluate as measure
 
-    found = measure(run, data, device=options["device"], trust_code=options["trust_code"])
+    found = measure(
+        run,
+        data,
+        device=options["device"],
+        trust_code=options["trust_code"],
+        follow_links=options[FOLLOW_LINKS],
+    )
     if as_json:
         return print_json(found)
     return print_evaluation(found)
@@ -168,7 +192,7 @@ def predict(
     A segmenter writes a folder, out=FOLDER (default: predictions): masks/ (PNG, a pixel's value is
     its class), overlays/, and with confidence=true and disagreement=true their maps; overlay=false
     leaves the overlays out, overwrite=true replaces files that are there.
-    Both: device=, bad_images=skip, trust_code=true.
+    Both: device=, bad_images=skip, trust_code=true, data.follow_links=true.
     """
     from dmt.records import read_summary
 
@@ -177,11 +201,12 @@ def predict(
     for word in images:
         (paths if "=" not in word or os.path.exists(word) else words).append(word)
     common = {"out": None, "device": "auto", "bad_images": "stop", "trust_code": False}
+    common[FOLLOW_LINKS] = False
     if read_summary(run).task == "segmentation":
         switches = {"overlay": True, "confidence": False, "disagreement": False}
-        options = _options(words, {**common, **switches, "overwrite": False})
+        options = read_options(words, {**common, **switches, "overwrite": False})
         return _predict_masks(run, paths, options, as_json)
-    options = _options(words, common)
+    options = read_options(words, common)
     from dmt.predicting import predict_paths, write_csv
 
     rows = predict_paths(
@@ -190,13 +215,14 @@ def predict(
         device=options["device"],
         bad_images=options["bad_images"],
         trust_code=options["trust_code"],
+        follow_links=options[FOLLOW_LINKS],
         say=_note,
     )
     if as_json:
         return print_json({"run": str(run), "predictions": [row._asdict() for row in rows]})
     num = write_csv(rows, options["out"])
     if options["out"]:
-        typer.echo(f"{num:,} predictions in {options['out']}", err=True)
+        say(f"{num:,} predictions in {options['out']}")
     return None
 
 
@@ -219,17 +245,18 @@ def _predict_masks(
         disagreement=options["disagreement"],
         overwrite=options["overwrite"],
         bad_images=options["bad_images"],
+        follow_links=options[FOLLOW_LINKS],
         say=_note,
     )
     if as_json:
         predictions = [row._asdict() for row in rows]
         return print_json({"run": str(run), "out": out, "predictions": predictions})
-    typer.echo(f"{sum(1 for _ in rows):,} masks in {out}", err=True)
+    say(f"{sum(1 for _ in rows):,} masks in {out}")
     return None
 
 
 def _note(text: str) -> None:
-    typer.echo(f"dmt: {text}", err=True)
+    say(f"dmt: {text}")
 
 
 @app.command()
@@ -264,7 +291,7 @@ def recipes(
             return print_json({"name": name, "settings": content})
         import yaml
 
-        return typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
+        return print_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     listed = [{"name": each, "about": " ".join(recipe_header(each))} for each in recipe_names()]
     if as_json:
         return print_json({"recipes": listed})
@@ -314,27 +341,6 @@ def _print_run(run: Run, as_json: bool) -> None:
     return None
 
 
-def _options(words: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The key=value words of a command that takes few keys."""
-    import difflib
-
-    values = dict(defaults)
-    for word in words:
-        key, separator, text = word.partition("=")
-        if key not in defaults:
-            near = difflib.get_close_matches(key, defaults, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(defaults)}"
-            what = f"unknown setting {key!r}" if separator else f"{word!r} is no setting"
-            raise SettingError(f"{what}; {hint}")
-        if isinstance(defaults[key], bool):
-            if text not in {"true", "false"}:
-                raise SettingError(f"{word} does not work; {key} takes true or false")
-            values[key] = text == "true"
-        else:
-            values[key] = text
-    return values
-
-
 def main() -> None:
     """The entry point: every outcome as an exit code (0, 1 ours, 2 yours, 130/143 stopped)."""
     sys.exit(run_command(sys.argv[1:]))
@@ -342,54 +348,8 @@ def main() -> None:
 
 def run_command(words: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    show_traceback = "--debug" in words
-    try:
+
+    def work() -> None:
         app(args=list(words) or ["--help"], prog_name="dmt", standalone_mode=False)
-    except Interrupted as error:
-        typer.echo(f"dmt: {error}", err=True)
-        return 128 + error.signal
-    except DmtError as error:
-        if show_traceback:
-            traceback.print_exc()
-        typer.echo(f"dmt: {error}", err=True)
-        return 2
-    except (KeyboardInterrupt, typer.Abort):
-        typer.echo("dmt: stopped by Ctrl-C", err=True)
-        return 128 + signal.SIGINT
-    except (BrokenPipeError, SystemExit):
-        # Whoever read our output has gone, as `head` does; nothing is wrong. (That is the one
-        # case in which typer exits by itself here.)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        # A wrong command line; by its method, as typer keeps these classes where it likes.
-        if hasattr(error, "format_message"):
-            typer.echo(f"dmt: {_sentence(error)}", err=True)
-            return 2
-        return _unexpected(error, show_traceback)
-    return 0
 
-
-def _sentence(error: Any) -> str:
-    context = getattr(error, "ctx", None)
-    where = f"; see `{context.command_path} --help`" if context else ""
-    return str(error.format_message()).rstrip(".").replace("\n", " ") + where
-
-
-def _unexpected(error: Exception, show_traceback: bool) -> int:
-    """What nobody raised on purpose: memory is the user's to mend, the rest is ours."""
-    if show_traceback:
-        traceback.print_exc()
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        typer.echo(
-            "dmt: out of memory; give a smaller batch_size=, model= or image (data.image_size=; of "
-            "a segmentation data.crop=, data.max_side= or data.window=)",
-            err=True,
-        )
-        return 2
-    typer.echo(
-        f"dmt: a fault of ours: {type(error).__name__}: {error}"
-        f"{'' if show_traceback else ' (--debug shows where)'}",
-        err=True,
-    )
-    return 1
+    return exit_code(work, show_traceback="--debug" in words)

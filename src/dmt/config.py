@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,20 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dmt.errors import SettingError
+from dmt.plain_yaml import read_yaml
 from dmt.settings import Peers, Settings, Training
 
 __all__ = [
+    "PERMISSIONS",
     "Peers",
     "Settings",
     "Training",
+    "changed_settings",
     "describe",
     "dump",
     "flat_words",
     "load_recipe",
+    "may_follow_links",
     "recipe_header",
     "recipe_names",
     "resolve",
@@ -47,13 +52,21 @@ _DISPLACED = {
 }
 
 
+# What allows more than is safe; a file may come from a stranger, so none can allow it to itself.
+PERMISSIONS = ("trust_code", "data.follow_links")
+_LONGEST = 120  # letters of a value that a sentence shows
 _TEXTS = {"out", "recipe", "model", "data.group", "data.test_group", "data.labeled_list"}
+
+# Settings that may be changed between two sessions of a run.
+_MAY_CHANGE = {
+    *PERMISSIONS, "dataset", "recipe", "out", "workers", "checkpoint_every", "data.memory_limit",
+}  # fmt: skip
 
 
 def resolve(
     overrides: Sequence[str] | Mapping[str, Any], *, dataset: str | None, default_recipe: str | None
 ) -> Settings:
-    """Defaults < recipe < command line.
+    """Defaults < recipe < command line; a permission counts on the command line alone.
 
     Args:
         overrides: `key=value` words, or a mapping of (dotted or nested) keys to values.
@@ -67,6 +80,8 @@ def resolve(
     given = flat_words(overrides)
     recipe = given.get("recipe", default_recipe)
     layers = _flatten(load_recipe(str(recipe))) if recipe is not None else {}
+    for key in PERMISSIONS:
+        layers.pop(key, None)
     for key in (key for key in _DISPLACED if given.get(key) is not None):
         for other in _DISPLACED[key]:
             layers.pop(other, None)
@@ -75,13 +90,14 @@ def resolve(
         layers["dataset"] = dataset
     groups = set(_leaves(Settings, groups=True))
     known = set(_leaves(Settings)) | groups
-    for key in layers:
+    for key, value in layers.items():
         if key in groups:
             raise SettingError(f"{key!r} is a group of settings; write {key}.NAME=value")
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else "; `dmt train --help` lists the keys"
-            raise SettingError(f"unknown setting {key!r}{hint}")
+            raise SettingError(f"unknown setting {_brief(key)!r}{hint}")
+        _refuse_unwritable(key, value)
     try:
         return Settings.model_validate(_nest(layers))
     except ValidationError as error:
@@ -95,6 +111,20 @@ def flat_words(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
         SettingError: a word is no `key=value`.
     """
     return _flatten(_parse_words(overrides) if not isinstance(overrides, Mapping) else overrides)
+
+
+def may_follow_links(overrides: Sequence[str] | Mapping[str, Any]) -> bool:
+    """Whether the person's own words allow links that leave the data folder.
+
+    Asked before anything else is resolved: which recipe is meant depends on the data.
+
+    Raises:
+        SettingError: a word is no `key=value`, or this one is neither true nor false.
+    """
+    value = flat_words(overrides).get("data.follow_links", False)
+    if not isinstance(value, bool):
+        raise SettingError(f"data.follow_links={value} does not work; it takes true or false")
+    return value
 
 
 def load_recipe(name: str) -> dict[str, Any]:
@@ -116,13 +146,11 @@ def load_recipe(name: str) -> dict[str, Any]:
     else:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "`dmt recipes` lists them"
-        raise SettingError(f"there is no recipe or file {name!r}; {hint}")
+        raise SettingError(f"there is no recipe or file {_brief(name)!r}; {hint}")
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingError(
-            f"the recipe {name} is not YAML: {' '.join(str(error).split())}"
-        ) from error
+        content = read_yaml(text)
+    except ValueError as error:
+        raise SettingError(f"the recipe {name} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise SettingError(f"the recipe {name} must be a mapping of settings, `key: value` a line")
     return content
@@ -143,6 +171,23 @@ def recipe_header(name: str) -> list[str]:
             break
         header.append(line.removeprefix("#").strip())
     return header
+
+
+def changed_settings(before: Mapping[str, Any], settings: Settings) -> str | None:
+    """What is different in a run's settings since it began, in words; None if nothing is.
+
+    What moves no bit of the outcome may change: where the data lie (their content is checked),
+    threads that read, memory, how often a run is saved.
+
+    Args:
+        before: as they were, `Settings.model_dump(mode="json")`; empty: not known.
+        settings: as they are.
+    """
+    old, new = _flatten(before), _flatten(settings.model_dump(mode="json"))
+    for key in sorted(old.keys() & new.keys() - _MAY_CHANGE):
+        if old[key] != new[key]:
+            return f"{key} was {yaml_value(old[key])} and is {yaml_value(new[key])} now"
+    return None
 
 
 def dump(settings: Settings) -> str:
@@ -178,6 +223,8 @@ def yaml_value(value: Any) -> str:
     """A value as it is written after `key=`."""
     if isinstance(value, tuple):
         value = list(value)
+    if isinstance(value, date):
+        return value.isoformat()
     if not isinstance(value, (str, int, float, list, dict, type(None))):
         return repr(value)
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
@@ -188,12 +235,14 @@ def _parse_words(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         key, separator, text = word.partition("=")
         if not separator or not key:
-            raise SettingError(f"{word!r} is not a setting; write key=value, for example seed=1")
+            raise SettingError(
+                f"{_brief(word)!r} is not a setting; write key=value, for example seed=1"
+            )
         try:
             # A name or an expression is taken to the letter: 0001 is not 1, a date no date.
             is_plain = key in _TEXTS and not text.startswith("[") and text != "null"
-            values[key] = (text if is_plain else yaml.safe_load(text)) if text else None
-        except yaml.YAMLError:
+            values[key] = (text if is_plain else read_yaml(text)) if text else None
+        except ValueError:
             values[key] = text
     return values
 
@@ -226,7 +275,26 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 def _one_sentence(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in _key_parts(error["loc"]))
     message = error["msg"].removeprefix("Value error, ")
-    return f"{key}={yaml_value(error['input'])} does not work: {message[0].lower() + message[1:]}"
+    value = _brief(yaml_value(error["input"]))
+    return f"{key}={value} does not work: {message[0].lower() + message[1:]}"
+
+
+def _brief(text: str) -> str:
+    """`text` on one line and cut to what a sentence can hold."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def _refuse_unwritable(key: str, value: Any) -> None:
+    """Raise SettingError if a text cannot be the name of a file, nor be kept in one."""
+    if not isinstance(value, str):
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SettingError(f"{key}={_brief(ascii(value))} is not valid UTF-8; rename it") from None
+    if "\0" in value:
+        raise SettingError(f"{key}={_brief(ascii(value))} holds a zero byte; leave it out")
 
 
 def _key_parts(location: Sequence[int | str]) -> Iterator[int | str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import torch
 
@@ -63,6 +63,11 @@ class ImageMaterial:
         return tuple(
             name for number, name in enumerate(self.catalog.classes) if number not in there
         )
+
+    def given_labels(self, split: Split) -> Callable[[str], object | None]:
+        """See `Material.given_labels`."""
+        paths = (self.catalog.paths[row] for row in split.labeled.tolist())
+        return dict(zip(paths, split.labels.tolist(), strict=True)).get
 
     def candidates(self, settings: Settings) -> Iterator[Candidate]:
         """See `Material.candidates`."""

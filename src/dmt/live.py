@@ -9,11 +9,13 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from dmt.engine.stage import LabelStage, Stage, TrainStage
+from dmt.escapes import visible
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -78,6 +80,8 @@ class PlainView:
                 f"round {event['round']}: {event['teacher']} labels {event['pool']:,} {unit}, "
                 f"{event['selected']:,} kept{known}"
             )
+        elif event["event"] == "alarm":
+            self._warn(event)
         elif event["event"] == "evaluate":
             self._say(f"{event['stage']}: {event['metric']} {event['value']:.2f} % on val")
         elif event["event"] == "finished" and "label" not in event["stage"]:
@@ -106,9 +110,14 @@ class PlainView:
         left = (time.perf_counter() - began) / (done - share) * (1 - done)
         return f", {_duration(left)} left"
 
-    def _say(self, text: str) -> None:
+    def _warn(self, alarm: Mapping[str, Any]) -> None:
+        """An alarm and what to do about it, each on a line of its own."""
+        self._say(f"ALARM {alarm['message']}")
+        self._say(f"      {alarm['remedy']}")
+
+    def _say(self, text: str, style: str | None = None) -> None:
         if not self._is_quiet:
-            self._console.print(escape(text))
+            self._console.print(_plain(text), style=style)
 
 
 class LiveView(PlainView):
@@ -127,6 +136,7 @@ class LiveView(PlainView):
         self._task = self._bar.add_task("whole run", total=1.0, left="")
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._drawn = 0.0
+        self._num_alarms = 0
 
     def __enter__(self) -> LiveView:
         self._live.start()
@@ -134,6 +144,11 @@ class LiveView(PlainView):
 
     def __exit__(self, *exception: object) -> None:
         self._live.stop()
+
+    def _warn(self, alarm: Mapping[str, Any]) -> None:
+        self._num_alarms += 1
+        self._say(f"ALARM {alarm['message']}", style="bold yellow")
+        self._console.print(Padding(_plain(alarm["remedy"]), (0, 0, 0, 6)))
 
     def on_step(self, stage: Stage, step: int, num_steps: int, done: float) -> None:
         """See `Listener`."""
@@ -144,11 +159,18 @@ class LiveView(PlainView):
         self._drawn = now
         self._bar.update(self._task, completed=done, left=self._left(done).removeprefix(", "))
         table = Table.grid(expand=True)
-        table.add_row(escape(_where(stage, step, num_steps)))
+        table.add_row(_plain(_where(stage, step, num_steps)))
         # A row of their own: beside the place they would wrap at 80 columns, and the view jump.
-        table.add_row(escape(_figures(self._step).removeprefix(", ")))
+        table.add_row(_plain(_figures(self._step).removeprefix(", ")))
+        if self._num_alarms:
+            table.add_row(f"{_count(self._num_alarms, 'alarm')}, see above", style="bold yellow")
         table.add_row(self._bar)
         self._live.update(table)
+
+
+def _plain(text: str) -> Text:
+    """Text in which no name is taken for markup, a smiley or a terminal's code."""
+    return Text(visible(text))
 
 
 def _where(stage: Stage, step: int, num_steps: int) -> str:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from dmt.data.catalog import Catalog, Part, Problem
 from dmt.data.decode import shown
 from dmt.data.headers import read_header
-from dmt.data.masks import MaskScan, orientation_problems, scan_masks
+from dmt.data.masks import MaskScan, mask_reader, orientation_problems, scan_masks
 from dmt.data.outliers import unreadable
 from dmt.data.read_ahead import read_all
+from dmt.data_checkup import data_problems
 
 _FEW_IMAGES = 3
 _FEW_PIXELS = 0.1  # % of the labeled ones
@@ -50,6 +51,8 @@ def check_masks(catalog: Catalog, workers: int | None = None) -> dict[str, Any]:
     problems += _left_out(catalog, scan, masked)
     problems += orientation_problems(catalog, workers)
     problems += _sizes(catalog, np.flatnonzero(is_good), workers)
+    read = mask_reader(catalog, None)
+    problems += data_problems(catalog, lambda row: read(row).tobytes(), bad)
     return {
         "task": catalog.task,
         "name": catalog.name,

@@ -20,7 +20,7 @@ from dmt.data.pictures import index_png, map_png, overlay_png, palette
 from dmt.data.read_ahead import read_ahead
 from dmt.engine.segmenter import Scene, Segmenter
 from dmt.errors import DataError, RunError, SettingError
-from dmt.predicting import Found, find_images, is_to_skip, write_csv
+from dmt.predicting import Found, find_images, is_to_skip, named, write_csv
 from dmt.records import write_bytes, write_text
 
 MASKS, OVERLAYS, CONFIDENCE, DISAGREEMENT = "masks", "overlays", "confidence", "disagreement"
@@ -54,6 +54,7 @@ def predict_masks(
     disagreement: bool = False,
     overwrite: bool = False,
     bad_images: str = "stop",
+    follow_links: bool = False,
     say: Callable[[str], None],
 ) -> Iterator[MaskRow]:
     """Predict image files, and the images in folders, in order, and write what is found.
@@ -71,6 +72,7 @@ def predict_masks(
         overlay, confidence, disagreement: what to write besides masks.
         overwrite: whether files of these names may be replaced.
         bad_images: "stop" at an unreadable image, or "skip" it and name it through `say`.
+        follow_links: whether links in a folder may lead out of it.
 
     Returns:
         A row for each image, once its files are written; it must be used up.
@@ -89,7 +91,7 @@ def predict_masks(
         )
     chosen = {OVERLAYS: overlay, CONFIDENCE: confidence, DISAGREEMENT: disagreement}
     folders = [MASKS, *(name for name, is_wanted in chosen.items() if is_wanted)]
-    targets = _targets(find_images(paths))
+    targets = _targets(find_images(paths, follow_links=follow_links))
     _prepare(Path(out), folders, targets, segmenter.classes, overwrite)
     return _rows(segmenter, targets, Path(out), folders, is_skipping, say)
 
@@ -192,7 +194,7 @@ def _scenes(
     with closing(read_ahead(calls, segmenter.workers, _LOOKAHEAD)) as decoded:
         for target, (found,) in zip(targets, decoded, strict=True):
             if not isinstance(found, DataError):
-                yield target, found, segmenter.predict_pixels(found)
+                yield target, found, segmenter.predict_pixels(found, shown(target.path))
             elif is_skipping:
                 say(f"left out: {found}")
             else:
@@ -227,8 +229,8 @@ def _write(
             png = map_png(1 - agreement)
         write_bytes(out / folder / target.name, png)
     return MaskRow(
-        str(target.path),
-        str(out / MASKS / target.name),
+        named(target.path),
+        named(out / MASKS / target.name),
         float(scene.confidence.mean(dtype=np.float64)),
         None if agreement is None else float(agreement.mean(dtype=np.float64)),
     )

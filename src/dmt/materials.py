@@ -85,6 +85,11 @@ class Material(Protocol[Split]):
         """Classes that no label to train on shows."""
         ...
 
+    def given_labels(self, split: Split) -> Callable[[str], object | None]:
+        """From an image's path to what it is labeled with: something equal for equal labels, None
+        where no label is given to training."""
+        ...
+
     def candidates(self, settings: Settings) -> Iterator[Candidate]:
         """What may be chosen, from the least to the most costly, pre-trained ones last."""
         ...

@@ -5,21 +5,25 @@ Scenes are `mask_predicting`'s; how images are found and how a table is written 
 
 from __future__ import annotations
 
-import csv
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dmt.data.decode import decode, image_paths, shown
+from dmt.data.decode import decode, shown
+from dmt.data.finding import image_paths, refuse_bad_name
 from dmt.engine.model import Model
 from dmt.errors import DataError, SettingError
+from dmt.escapes import visible
 from dmt.records import write_text
 from dmt.using import load
 
 _CHUNK = 512
+_NEEDS_QUOTES = re.compile(r"[,\"\r\n]|^\s|\s$")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that is reckoned out
 
 
 class Found(NamedTuple):
@@ -45,6 +49,7 @@ def predict_paths(
     device: str = "auto",
     bad_images: str = "stop",
     trust_code: bool = False,
+    follow_links: bool = False,
     say: Callable[[str], None],
 ) -> Iterator[Row]:
     """Predict image files, and the images in folders, in order.
@@ -54,7 +59,7 @@ def predict_paths(
             (unless `bad_images` is "skip": then they are named through `say`).
     """
     is_skipping = is_to_skip(bad_images)
-    files = [found.path for found in find_images(paths)]
+    files = [found.path for found in find_images(paths, follow_links=follow_links)]
     model = load(run, device=device, trust_code=trust_code)
     assert isinstance(model, Model), "a segmentation's images go through predict_masks"
     return _rows(model, files, is_skipping, say)
@@ -71,17 +76,19 @@ def is_to_skip(bad_images: str) -> bool:
     return bad_images == "skip"
 
 
-def find_images(paths: Sequence[str]) -> Iterator[Found]:
+def find_images(paths: Sequence[str], *, follow_links: bool = False) -> Iterator[Found]:
     """The files among `paths`, and the images in the folders among them, in order.
 
     Raises:
-        DataError: a path that is not there, a folder without an image, or no path at all.
+        DataError: a path that is not there or not UTF-8, a folder without an image or with a link
+            that leaves it and may not, or no path at all.
     """
     if not paths:
         raise DataError("no image or folder was named to predict")
     for path in paths:
+        refuse_bad_name(path)
         if os.path.isdir(path):
-            names = image_paths(path)
+            names = image_paths(path, follow_links=follow_links)
             if not names:
                 raise DataError(f"there is no image in {shown(path)}")
             yield from (Found(Path(path) / name, name) for name in names)
@@ -91,6 +98,12 @@ def find_images(paths: Sequence[str]) -> Iterator[Found]:
             raise DataError(f"there is no {shown(path)}; give image files or folders")
 
 
+def named(path: Path) -> str:
+    """A path as a table holds it: the same file, but never a formula to a spreadsheet."""
+    text = str(path)
+    return os.path.join(os.curdir, text) if text.startswith(_FORMULA) else text
+
+
 def write_csv(
     rows: Iterable[Sequence[str | float | None]],
     out: str | None,
@@ -98,20 +111,35 @@ def write_csv(
 ) -> int:
     """Write rows under their columns' names to a file (whole or not at all) or to stdout.
 
+    Names are written to the letter, so that programs find the files again; in a terminal, as no
+    program reads there, what it would obey is shown instead.
+
     Returns:
         How many rows.
     """
     stream = io.StringIO(newline="") if out else sys.stdout
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    is_shown = not out and sys.stdout.isatty()
     num = 0
-    for row in rows:
-        writer.writerow(f"{each:.6f}" if isinstance(each, float) else each for each in row)
-        num += 1
+    for num, row in enumerate(rows, 1):
+        if num == 1:  # and not before: what fails at once has written nothing
+            stream.write(_line(columns))
+        fields = [f"{each:.6f}" if isinstance(each, float) else each or "" for each in row]
+        stream.write(_line([visible(each) for each in fields] if is_shown else fields))
+    if not num:
+        stream.write(_line(columns))
     if out:
         assert isinstance(stream, io.StringIO)
         write_text(Path(out), stream.getvalue())
     return num
+
+
+def _line(fields: Iterable[str]) -> str:
+    """A line of a CSV. Python's writer would leave a bare carriage return without quotes."""
+    return ",".join(map(_quoted, fields)) + "\n"
+
+
+def _quoted(field: str) -> str:
+    return '"' + field.replace('"', '""') + '"' if _NEEDS_QUOTES.search(field) else field
 
 
 def _rows(
@@ -130,7 +158,7 @@ def _rows(
         for path, label, confidence, agreement in zip(
             chunk, found.label, found.confidence.tolist(), agreements, strict=True
         ):
-            yield Row(str(path), label, confidence, agreement)
+            yield Row(named(path), label, confidence, agreement)
 
 
 def _is_readable(path: Path, say: Callable[[str], None]) -> bool:

@@ -1,4 +1,4 @@
-"""What the command prints on stdout: lines for people, JSON for programs."""
+"""What the command prints: lines for people, JSON for programs; what names hold is only shown."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ from typing import Any
 
 import typer
 
+from dmt.escapes import visible, visible_json, visible_lines
+
 
 def print_line(text: str) -> None:
     """A line that a file's name cannot break: control characters are shown, not obeyed."""
-    typer.echo("".join(each if each.isprintable() else repr(each)[1:-1] for each in text))
+    typer.echo(visible(text))
+
+
+def print_text(text: str) -> None:
+    """Lines, of which the last one ends by itself."""
+    typer.echo(visible_lines(text), nl=False)
+
+
+def say(text: str) -> None:
+    """A line on stderr, where everything goes that is not the result."""
+    typer.echo(visible(text), err=True)
 
 
 def print_json(value: Any) -> None:
     """One JSON value."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+    typer.echo(visible_json(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)))
 
 
 def print_check(found: Mapping[str, Any]) -> None:
@@ -54,6 +66,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         print_line(f"  {value:6.2f}  {name}")
     if summary["gap_closed"] is not None:
         print_line(f"  {100 * summary['gap_closed']:6.0f} % of the gap to all labels closed")
+    for alarm in summary["alarms"]:
+        print_line(f"ALARM {alarm['message']} {alarm['remedy']}")
 
 
 def print_evaluation(found: Mapping[str, Any]) -> None:

@@ -6,26 +6,30 @@ No torch here: pages and `dmt report` must start without it. Nothing else writes
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dmt.errors import RunError
+from dmt.events import fault_in
+from dmt.writing import append_line
+from dmt.writing import write_bytes as write_bytes  # records are what others write, too
+from dmt.writing import write_text as write_text
 
 CONFIG = "config.yaml"
 DATA = "data.json"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 REPORT = "report.html"
+DATA_STAGE = "data"  # in which a run looks at its data, before it trains
 
 
 class Record(BaseModel):
     """Base of the record types: unknown fields are an error, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Difference(Record):
@@ -46,13 +50,16 @@ class Difference(Record):
 class ClassSelection(Record):
     """One class of one labeling: what was predicted, what was kept, what of it is true.
 
-    Counted are images, or pixels in a segmentation.
+    Counted are images, or pixels in a segmentation. `known`: those of the pool that truly are of
+    this class, as far as that is known; `recall`: the fraction of them that was called so.
     """
 
     name: str
     predicted: int
     selected: int
     accuracy: float | None = Field(description="fraction of the selected; null: unknown")
+    known: int = 0
+    recall: float | None = None
 
 
 class RoundRecord(Record):
@@ -99,8 +106,26 @@ class ImagesSeen(Record):
     oracle: int
 
 
+class Alarm(Record):
+    """Something that looks wrong with a run or its data, and what to do about it.
+
+    `stage` is where it was seen, `data` before training; `about` names the classes or images it
+    is about, `kind` is one of those in `docs/alarms.md`.
+    """
+
+    kind: str
+    stage: str
+    message: str
+    remedy: str
+    about: list[str] = []
+
+
 class Summary(Record):
-    """`summary.json`: the outcome of a run. Metrics are in %, an `error` is better when lower."""
+    """`summary.json`: the outcome of a run. Metrics are in %, an `error` is better when lower.
+
+    Of a run that is `stopped` because it could not go on, `sentence` says why; figures of the
+    last table are null or empty, and `images_seen` counts the stages that were finished.
+    """
 
     version: Literal[1] = 1
     status: Literal["finished", "stopped"]
@@ -135,7 +160,7 @@ class Summary(Record):
     versions: dict[str, str]
     hardware: str
     command: str
-    alarms: list[str] = []
+    alarms: list[Alarm] = []
     notes: list[str] = []
 
 
@@ -182,41 +207,16 @@ def _round_record(
     )
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` whole or not at all: temp file, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}; free some space or check the "
-            "folder's permissions, then resume"
-        ) from error
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power loss (a no-op where folders cannot be opened)."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
-
-
-def write_text(path: Path, text: str) -> None:
-    """`write_bytes` for UTF-8 text."""
-    write_bytes(path, text.encode())
+def alarms_in(events: Iterable[Mapping[str, Any]]) -> list[Alarm]:
+    """The alarms among the events of `metrics.jsonl`, in order, each statement once."""
+    found = {
+        event["message"]: Alarm(
+            **{name: event[name] for name in Alarm.model_fields if event.get(name) is not None}
+        )
+        for event in events
+        if event["event"] == "alarm"
+    }
+    return list(found.values())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -233,51 +233,86 @@ def read_json(path: Path) -> Any:
         RunError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _json(path.read_bytes())
     except FileNotFoundError as error:
         raise RunError(f"{path.parent} holds no {path.name}: is it a finished run?") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read as JSON: {error}") from error
 
 
+def _json(content: bytes) -> Any:
+    """The JSON value in UTF-8 bytes, with numbers that JSON can hold.
+
+    Raises:
+        ValueError: it is none, or is nested without end.
+    """
+    try:
+        return json.loads(content.decode(), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("values are nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def append_metrics(path: Path, event: dict[str, Any]) -> None:
     """Add one line to `metrics.jsonl`. Events: see `docs/run-folder.md`."""
     line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        with path.open("ab+") as file:
-            _cut_unfinished_line(file)
-            file.write(line.encode())
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _cut_unfinished_line(file: IO[bytes]) -> None:
-    """Drop what a crash left after the last line break, so that the next line is one of its own."""
-    end = size = file.seek(0, os.SEEK_END)
-    while end:
-        file.seek(end - 1)
-        if file.read(1) == b"\n":
-            break
-        end -= 1
-    if end < size:
-        file.truncate(end)
+    append_line(path, line.encode())
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """Every event of `metrics.jsonl`; a last line cut short by a crash is left out."""
+    """Every event of `metrics.jsonl`; a last line cut short by a crash is left out.
+
+    Raises:
+        RunError: the file cannot be read, or a line of it is no event.
+    """
     if not path.exists():
         return
-    with path.open("rb") as file:  # bytes, since the cut may go through a letter
-        for line in file:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
+    try:
+        with path.open("rb") as file:  # bytes, since the cut may go through a letter
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    event = _event(line)
+                except ValueError as error:
+                    raise RunError(
+                        f"{path} cannot be read (line {number}: {error}); mend or remove the line, "
+                        "then ask again"
+                    ) from error
+                yield event
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _event(line: bytes) -> Any:
+    """The event in a line.
+
+    Raises:
+        ValueError: it is none.
+    """
+    event = _json(line)
+    if fault := fault_in(event):
+        raise ValueError(fault)
+    return event
+
+
+def is_finished(run: Path) -> bool:
+    """Whether the run in this folder came to its end.
+
+    Raises:
+        RunError: there is a summary that cannot be read.
+    """
+    return (run / SUMMARY).exists() and read_summary(run).status == "finished"
 
 
 def read_summary(run: Path) -> Summary:
-    """The summary of a finished run.
+    """The summary of a run that finished, or that could not go on.
 
     Raises:
-        RunError: `run` is no run, did not finish, or was written by another version.
+        RunError: `run` is no run, has no summary yet, or was written by another version.
     """
     if not run.is_dir() or not (run / CONFIG).is_file():
         raise RunError(f"{run} is no run: it has no {CONFIG}; give the folder of a run")

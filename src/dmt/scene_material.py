@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
+from dmt.data.hidden import ReadMask
 from dmt.data.keeping import kept
 from dmt.data.mask_splits import MaskSplit, block_ids, fold_mask_splits, make_mask_split
 from dmt.data.masks import mask_reader, scan_masks
 from dmt.data.scene_views import SceneAugmentation, cut_image, place
 from dmt.data.scenes import ScenePool, open_scenes
 from dmt.data.sizes import fit_within, typical_size
+from dmt.data.unchanged import watched
 from dmt.engine.budget import Shapes
 from dmt.engine.runtime import Runtime
 from dmt.engine.scene_forward import Inference, num_windows
@@ -62,7 +64,7 @@ class SceneMaterial:
         limit = int(data.memory_limit * GIGABYTE * _KEPT_SHARE)
         return make_mask_split(
             self.catalog,
-            kept(mask_reader(self.catalog, data.max_side), limit),
+            kept(self._masks(data.max_side), limit),
             seed=settings.seed,
             labels=share_or_number(settings.labels),
             labeled_list=data.labeled_list and _names_in(self.catalog, data.labeled_list),
@@ -73,6 +75,14 @@ class SceneMaterial:
             block=data.block,
             skip=skip,
         )
+
+    def _masks(self, max_side: int | None) -> ReadMask:
+        catalog, masks = self.catalog, self.catalog.masks
+        assert masks is not None
+        read, root = mask_reader(catalog, max_side), catalog.root
+        if masks.arrays is not None or root is None:
+            return read
+        return watched(read, lambda row: root / masks.paths[row], len(catalog))
 
     def folds(self, settings: Settings, split: MaskSplit) -> tuple[MaskSplit, ...]:
         """See `Material.folds`."""
@@ -117,6 +127,15 @@ class SceneMaterial:
             for name, num in zip(self.catalog.classes, pixels.sum(axis=0), strict=True)
             if not num
         )
+
+    def given_labels(self, split: MaskSplit) -> Callable[[str], object | None]:
+        """See `Material.given_labels`; a mask is read when it is asked for."""
+        rows = {self.catalog.paths[row]: row for row in split.labeled.tolist()}
+
+        def look_up(path: str) -> object | None:
+            return split.given(rows[path]).tobytes() if path in rows else None
+
+        return look_up
 
     def candidates(self, settings: Settings) -> Iterator[Candidate]:
         """See `Material.candidates`."""

@@ -6,31 +6,46 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from dmt.config import Settings, dump
+from dmt import faults
+from dmt.config import Settings, changed_settings, dump
 from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
 from dmt.data.fingerprint import changed, fingerprint
 from dmt.data.splits import Parts
+from dmt.data_checkup import data_alarms
 from dmt.engine.folder import RunFolder
 from dmt.engine.interrupt import listening
 from dmt.engine.networks import build_stage
 from dmt.engine.outcome import RunFacts, final_models, summarize
 from dmt.engine.plan import plan
-from dmt.engine.runner import Listener, Runner
+from dmt.engine.runner import Listener, Runner, tell
 from dmt.engine.runtime import Runtime
-from dmt.engine.stage import TrainStage
+from dmt.engine.stage import Stage, TrainStage
+from dmt.engine.task import FinalTable, Task
 from dmt.errors import RunError, SettingError
 from dmt.image_material import ImageMaterial
 from dmt.insight.report import write_report
+from dmt.machine import num_workers
 from dmt.materials import Material, Say, sizes_of
 from dmt.methods import make_method
-from dmt.records import CONFIG, DATA, METRICS, SUMMARY, Summary, read_json, read_metrics, write_json
+from dmt.records import (
+    CONFIG,
+    DATA,
+    DATA_STAGE,
+    METRICS,
+    SUMMARY,
+    Summary,
+    read_json,
+    read_metrics,
+    write_json,
+)
 from dmt.scene_material import SceneMaterial
 from dmt.sizing import choose, fill_steps
+from dmt.stopping import stopping
 
 
 class Session:
@@ -80,23 +95,54 @@ class Session:
             say,
         )
         self._try_networks(split)
-        data = fingerprint(self._catalog, split)
+        data, stored = fingerprint(self._catalog, split), self._stored()
         sizes = sizes_of(split, self._catalog).__dict__
-        self._folder.begin(dump(self._stored()), {**data, "sizes": sizes, "bad": bad})
+        faults.reached("session read")
+        self._folder.begin(
+            dump(stored),
+            {**data, "sizes": sizes, "bad": bad, "settings": stored.model_dump(mode="json")},
+        )
+        self._look_at_data(split, data)
         return self._work(split)
 
     def go_on(self) -> Summary:
         """Check that nothing changed, and do what is left."""
-        before = read_json(self._folder.path / DATA)
+        path = self._folder.path
+        before = read_json(path / DATA)
+        if not isinstance(before, dict) or not before.keys() >= {"sha256", "files", "labels"}:
+            raise RunError(f"{path / DATA} was not written by dmt; put it back as it was")
+        edited = changed_settings(before.get("settings", {}), self._settings)
+        if edited is not None:
+            raise RunError(
+                f"{path} cannot go on: {edited}; put {path / CONFIG} back as it was, or start a "
+                "new run"
+            )
         bad = self._material.open(self._settings, self._runtime)
         split = self._split(skip=bad)
-        difference = changed(before, fingerprint(self._catalog, split))
+        data = fingerprint(self._catalog, split)
+        difference = changed(before, data)
         if difference is not None:
             raise RunError(
-                f"{self._folder.path} cannot go on: {difference}; put the data back as it was, or "
+                f"{path} cannot go on: {difference}; put the data back as it was, or "
                 "start a new run"
             )
+        self._folder.forget_outcome()
+        faults.reached("session resumed")
+        self._look_at_data(split, data)
         return self._work(split)
+
+    def _look_at_data(self, split: Parts, data: Mapping[str, Any]) -> None:
+        """Put on record, once and before any stage, what looks wrong with the data."""
+        folder = self._folder
+        if DATA_STAGE in folder.progress.finished:
+            return
+        folder.load_state(DATA_STAGE)  # cuts off what an earlier session left half done
+        if folder.is_writer:
+            labels = self._material.given_labels(split)
+            workers = num_workers(self._settings.workers)
+            for alarm in data_alarms(self._catalog, split, data["files"], labels, workers):
+                tell(folder, self._listener, alarm)
+        folder.finish(DATA_STAGE)
 
     def _work(self, split: Parts) -> Summary:
         settings, runtime = self._settings, self._runtime
@@ -108,21 +154,50 @@ class Session:
         task = self._material.task(settings, splits, runtime)
         stages = plan(settings, sizes_of(split, self._catalog))
         self._listener.on_plan(stages)
+        faults.reached("session planned")
+        facts = self._facts(split, unlabeled_classes)
+        with stopping(self._folder, facts, task, stages, self._catalog.paths, runtime):
+            table = self._train_and_judge(stages, task, unlabeled_classes)
+        summary = summarize(
+            facts,
+            task,
+            stages,
+            table,
+            read_metrics(self._folder.path / METRICS),
+            runtime,
+            self._folder.seconds,
+        )
+        if runtime.is_writer:
+            self._folder.sync_record()
+            write_json(self._folder.path / SUMMARY, summary)
+            write_report(self._folder.path)
+        faults.reached("run done")
+        runtime.barrier()
+        return summary
+
+    def _train_and_judge(
+        self, stages: Sequence[Stage], task: Task, unlabeled_classes: Sequence[str]
+    ) -> FinalTable | None:
+        """Do all stages that are left, then look at the held-out images."""
+        settings = self._settings
         with listening() as stop:
             runner = Runner(
                 stages,
                 task,
                 partial(make_method, view=task.view, num_classes=len(task.classes)),
                 self._folder,
-                runtime,
+                self._runtime,
                 seed=settings.seed,
                 image_size=max(self._material.shapes(settings).view),
                 checkpoint_every=settings.checkpoint_every,
                 allow_code=True,  # checked before this session began
+                paths=self._catalog.paths,
                 listener=self._listener,
                 stop=stop,
+                unlabeled_classes=unlabeled_classes,
             )
             runner.run()
+            faults.reached("judge begins")
             folds = range(settings.folds) if settings.folds else (None,)
             table = task.judge(
                 {
@@ -133,20 +208,8 @@ class Session:
                     for fold in folds
                 }
             )
-        summary = summarize(
-            self._facts(split, unlabeled_classes),
-            task,
-            stages,
-            table,
-            read_metrics(self._folder.path / METRICS),
-            runtime,
-            self._folder.seconds,
-        )
-        if runtime.is_writer:
-            write_json(self._folder.path / SUMMARY, summary)
-            write_report(self._folder.path)
-        runtime.barrier()
-        return summary
+            faults.reached("judge done")
+            return table
 
     def _stored(self) -> Settings:
         """The settings as they repeat this run from any folder."""
@@ -168,6 +231,7 @@ class Session:
                 ),
                 "data": data.model_copy(
                     update={
+                        "follow_links": False,
                         "labeled_list": _absolute_file(data.labeled_list),
                     }
                 ),
@@ -198,6 +262,7 @@ class Session:
                     str(settings.dataset),
                     f"recipe={self._folder.path / CONFIG}",
                     f"out={self._folder.path}-again",
+                    *(["data.follow_links=true"] if settings.data.follow_links else []),
                 ]
             ),
             notes=split.notes,

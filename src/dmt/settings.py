@@ -123,6 +123,10 @@ class Data(_Group):
     memory_limit: float = Field(
         4.0, ge=0, description="GB up to which the images are kept in memory on the device"
     )
+    follow_links: bool = Field(
+        False,
+        description="follow links that leave the data folder; counts on the command line alone",
+    )
     max_side: int | None = Field(
         None, ge=16, description="segmentation: larger images are brought down to this long side"
     )
@@ -265,7 +269,10 @@ class Settings(_Group):
     allow_unlabeled_classes: bool = Field(
         False, description="segmentation: go on though a class occurs in no labeled mask"
     )
-    trust_code: bool = Field(False, description="run a factory that only a run's config names")
+    trust_code: bool = Field(
+        False,
+        description="run a factory that only a file names; counts on the command line alone",
+    )
     initial: Initial = Initial()
     student: Student = Student()
     data: Data = Data()

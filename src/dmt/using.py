@@ -27,7 +27,7 @@ from dmt.machine import num_workers
 from dmt.mask_evaluation import evaluate_masks
 from dmt.metrics.confusion import class_recall, confusion_matrix, error_rate
 from dmt.models.weights import restore
-from dmt.records import CONFIG, DATA, read_json, read_summary
+from dmt.records import CONFIG, DATA, SUMMARY, read_json, read_summary
 
 
 def load(
@@ -36,21 +36,35 @@ def load(
     """The model of a finished run: what its summary calls the headline.
 
     Raises:
-        RunError: no run, or not finished, or its weights are damaged.
+        RunError: no run, or not finished, or its weights are missing or damaged.
         SettingError: its network is somebody's code and `trust_code` is not set.
     """
     path = Path(run)
     summary = read_summary(path)
+    if summary.status == "stopped":
+        raise RunError(f"{path} has no model to use. {summary.sentence}")
     settings = settings_of(path)
     runtime = _runtime_for(device, settings.precision)
     folder = RunFolder(path)
     stages = plan(settings, _sizes_of(path))
     models = final_models(stages, None, settings.baseline)
     names = {"ensemble": ("a", "b")}.get(summary.headline, (summary.headline,))
+    if not models.keys() >= set(names):
+        raise RunError(
+            f"{path / SUMMARY} names a model ({summary.headline}) that a run with this {CONFIG} "
+            "does not train; put both files back as they were"
+        )
     previous = previous_generation(stages) if settings.schedule == "chain" else None
 
     def network(stage: TrainStage) -> Any:
-        net = restore(folder.weights(stage.name), allowed_factory=trust_code)
+        path = folder.weights(stage.name)
+        net = restore(path, allowed_factory=trust_code)
+        own = net.is_dense, net.num_classes
+        if own != (summary.task == "segmentation", len(summary.classes)):
+            raise RunError(
+                f"{path} is not this run's: it tells other classes, or is for another task; put "
+                "the run's own file back"
+            )
         return net.to(runtime.device).eval()
 
     networks = [network(models[name]) for name in names]
@@ -76,7 +90,12 @@ def load(
 
 
 def evaluate(
-    run: str | Path, data: str | Path, *, device: str = "auto", trust_code: bool = False
+    run: str | Path,
+    data: str | Path,
+    *,
+    device: str = "auto",
+    trust_code: bool = False,
+    follow_links: bool = False,
 ) -> dict[str, Any]:
     """Error, or mean IoU, the figures by class and the confusion of a run's model.
 
@@ -88,7 +107,7 @@ def evaluate(
         DataError: no labels, or classes that the run does not know.
     """
     model = load(run, device=device, trust_code=trust_code)
-    catalog = open_catalog(data)
+    catalog = open_catalog(data, follow_links=follow_links)
     if (catalog.task == "segmentation") != isinstance(model, Segmenter):
         raise DataError(
             f"{data} is a {catalog.task}, but {run} was trained for another task; give data of "
@@ -171,7 +190,10 @@ def _sizes_of(run: Path) -> Sizes:
 
 
 def _files_of(run: Path) -> list[list[Any]]:
-    files: list[list[Any]] = read_json(run / DATA).get("files", [])
+    data = read_json(run / DATA)
+    files = data.get("files", []) if isinstance(data, dict) else None
+    if not isinstance(files, list) or not all(isinstance(e, list) and len(e) == 4 for e in files):
+        raise RunError(f"{run / DATA} was not written by this version of dmt")
     return files
 
 

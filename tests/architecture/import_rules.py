@@ -13,7 +13,8 @@ SOURCE = Path(__file__).parents[2] / "src"
 BELOW_TASKS = ("engine", "data", "models", "metrics", "core")
 API = (
     "api", "using", "session", "sizing", "materials", "image_material", "scene_material",
-    "machine", "checkup", "mask_checkup", "predicting", "mask_predicting", "mask_evaluation",
+    "machine", "checkup", "mask_checkup", "data_checkup", "predicting", "mask_predicting",
+    "mask_evaluation", "stopping",
 )  # one row of the house  # fmt: skip
 EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
 
@@ -21,9 +22,11 @@ EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
 ARROWS: dict[str, tuple[str, ...]] = {
     "": ("api", "core"),
     "__main__": ("cli",),
-    "cli": (*EVERYTHING, *API, "cli", "live", "printing", "doctor"),
+    "cli": (*EVERYTHING, *API, "cli", "live", "printing", "options", "exits", "doctor"),
     "live": ("engine.stage",),
     "printing": (),
+    "options": (),
+    "exits": ("printing",),
     "doctor": ("engine.runtime",),
     **dict.fromkeys(API, (*EVERYTHING, *API)),
     "methods": ("methods", *BELOW_TASKS),
@@ -39,10 +42,17 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "settings": (),
     "recipes": (),
     "records": (),
+    "plain_yaml": (),
+    "events": (),
+    "escapes": (),
     "errors": (),
+    "faults": (),
+    "writing": (),
 }
-FREE = ("errors", "records", "__version__")
-NOT_FREE_FOR = ("core", "errors")
+FREE = (
+    "errors", "records", "events", "writing", "faults", "escapes", "plain_yaml", "__version__",
+)  # fmt: skip
+NOT_FREE_FOR = ("core", "errors", "events", "faults", "escapes", "plain_yaml")
 
 # Rooms that may use these packages and the standard library, nothing else.
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -50,10 +60,19 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "insight": ("jinja2", "yaml"),
     "errors": (),
     "records": ("pydantic",),
+    "writing": (),
+    "faults": (),
+    "plain_yaml": ("yaml",),
+    "events": (),
+    "escapes": (),
 }
 LAZY = ("torchvision", "timm", "segmentation_models_pytorch")
 PICKLES = ("pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")
 MAY_UNPICKLE = ("dmt.data.layouts.cifar10",)
+# What runs a program or a text; `importlib.import_module` of a name that is no constant too.
+STARTERS = ("subprocess", "multiprocessing", "runpy", "code", "pty", "ctypes")
+RUNNERS = ("eval", "exec", "compile", "__import__", "os.system", "os.popen")
+MAY_IMPORT_BY_NAME = ("dmt.models.factories", "dmt.doctor")
 MAY_REVEAL = ("dmt.metrics", "dmt.data.hidden", "dmt.engine.oracle")
 REVEALING = ("reveal", "reveal_masks")
 MAX_LINES = 400
@@ -160,8 +179,12 @@ def opened_labels(module: str, source: str) -> list[str]:
 
 def unsafe_loading(module: str, source: str) -> list[str]:
     """Whatever runs code while it reads a file: pickle in all its forms, yaml's full loaders."""
-    violations = []
     found = imports(module, source)
+    violations = [
+        f"{module}:{each.line} must not import {each.target}"
+        for each in found
+        if each.target.split(".")[0] in STARTERS
+    ]
     if module not in MAY_UNPICKLE:
         violations += [
             f"{module}:{each.line} must not import {each.target}"
@@ -179,8 +202,16 @@ def unsafe_loading(module: str, source: str) -> list[str]:
             violations.append(f"{module}:{node.lineno} torch.load needs weights_only=True")
         if called.startswith("yaml.") and "load" in called and not called.startswith("yaml.safe_"):
             violations.append(f"{module}:{node.lineno} use yaml.safe_load")
-        if called == "numpy.load" and "allow_pickle" in safe:
-            violations.append(f"{module}:{node.lineno} numpy.load must not allow pickles")
+        if called == "numpy.load" and not _is_false(keywords.get("allow_pickle")):
+            violations.append(f"{module}:{node.lineno} numpy.load needs allow_pickle=False")
+        if called in RUNNERS or called.startswith(("os.exec", "os.spawn")):
+            violations.append(f"{module}:{node.lineno} must not call {called}")
+        if called == "PIL.Image.open" and "formats" not in keywords:
+            violations.append(f"{module}:{node.lineno} Image.open needs formats=")
+        if called == "importlib.import_module" and module not in MAY_IMPORT_BY_NAME:
+            name = node.args[0] if node.args else None
+            if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
+                violations.append(f"{module}:{node.lineno} must import by a constant name")
     return violations
 
 
@@ -220,6 +251,10 @@ def _ends_in(node: ast.expr, *names: str) -> bool:
 
 def _is_true(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is True
+
+
+def _is_false(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
 
 
 def _aliases(source: str) -> dict[str, str]:

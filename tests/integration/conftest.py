@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 
-from dmt.cli import run_command
+from commands import Outcome, call, tree
 
 TINY = ("steps=9", "rounds=2", "model=wrn_10_1", "batch_size=16", "device=cpu",
         "selection.fractions=[0.5,1]")  # fmt: skip
-
-
-class Outcome(NamedTuple):
-    """What one command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def value(self) -> Any:
-        """The one JSON object on stdout."""
-        return json.loads(self.out)
-
-    @property
-    def sentence(self) -> str:
-        """The last line on stderr, which says what was wrong."""
-        return self.err.rstrip("\n").rsplit("\n", 1)[-1]
-
-
-def call(*words: object) -> Outcome:
-    """Run `dmt words…` in this process, as the entry point does."""
-    out, err = io.StringIO(newline=""), io.StringIO(newline="")
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run_command([str(word) for word in words])
-    return Outcome(code, out.getvalue(), err.getvalue())
 
 
 def spawn(words: Sequence[object], folder: Path, **environment: str) -> subprocess.Popen[str]:
@@ -93,15 +65,6 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outcome = call("train", "digits", *TINY, f"out={path}")
     assert outcome.code == 0, outcome.err
     return path
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 @pytest.fixture

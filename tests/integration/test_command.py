@@ -1,6 +1,6 @@
 """The command from words to files: exit codes, JSON, the run's folder, repeating a run.
 
-Bad input is in `test_bad_input`, stopping in `test_resume`.
+Bad input is in `tests/bad_input`, stopping in `test_resume`.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_one_voice_and_one_record(two_ranks) -> None:
     run, out, _ = two_ranks
     assert json.loads(out)["hardware"].endswith("2 processes")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    keys = [(line["event"], line["stage"], line.get("step")) for line in lines]
+    keys = [(line["event"], line["stage"], line.get("step"), line.get("kind")) for line in lines]
     assert len(keys) == len(set(keys))
     assert json.loads((run / "summary.json").read_text())["images_seen"]["trained"] == 2 * 6 * 16
     assert (run / "report.html").is_file()

@@ -1,7 +1,7 @@
 """Segmentation from real layouts to files: check, train, evaluate and predict, by the command.
 
 How masks are read is in `test_segmentation_data`, what repeats in `test_segmentation_runs`, what
-is refused in `test_segmentation_input`.
+is refused in `tests/bad_input`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from tiny_scenes import MODEL, SIZE, WORDS, parts_of, pixels_of, sizes_in, value_of
 
 from dmt.cli import run_command
+from tiny_scenes import MODEL, SIZE, WORDS, parts_of, pixels_of, sizes_in, value_of
 from trees import write_cityscapes, write_image_masks, write_voc
 
 # What makes a recipe for a large machine run here in a second.

@@ -51,7 +51,7 @@ def test_one_voice_one_record_one_table(two_ranks) -> None:
     summary = json.loads(out)
     assert summary["hardware"].endswith("2 processes")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    keys = [(line["event"], line["stage"], line.get("step")) for line in lines]
+    keys = [(line["event"], line["stage"], line.get("step"), line.get("kind")) for line in lines]
     assert len(keys) == len(set(keys))
     assert summary["images_seen"]["trained"] == 2 * 6 * 4
     # Every held-out pixel is counted once, whichever rank saw it.

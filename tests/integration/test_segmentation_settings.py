@@ -1,6 +1,6 @@
 """Settings, runs and names that do not fit a segmentation: one sentence, exit code 2, nothing left.
 
-Data that cannot be used are in `test_segmentation_input`.
+Data that cannot be used are in `tests/bad_input`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from dmt.cli import run_command
 from tiny_scenes import (
     CLASSES,
     SIZE,
@@ -21,8 +23,6 @@ from tiny_scenes import (
     write_films,
     write_pairs,
 )
-
-from dmt.cli import run_command
 from trees import save_index, write_image_masks
 
 

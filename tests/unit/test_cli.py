@@ -13,6 +13,7 @@ import pytest
 from dmt import cli, printing
 from dmt.cli import run_command
 from dmt.errors import DataError, DmtError, Interrupted, SettingError
+from dmt.options import read_options
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,8 @@ from dmt.errors import DataError, DmtError, Interrupted, SettingError
         (KeyboardInterrupt(), 130, "dmt: stopped by Ctrl-C\n"),
         (MemoryError(), 2, "dmt: out of memory; give a smaller batch_size="),
         (RuntimeError("CUDA out of memory. Tried"), 2, "dmt: out of memory; give a smaller"),
+        (OSError(28, "No space left", "f"), 2, "dmt: the disk does not do what is asked of it (f)"),
+        (OSError(9, "Bad file descriptor"), 1, "dmt: a fault of ours: OSError: [Errno 9] Bad file"),
         (KeyError("x"), 1, "dmt: a fault of ours: KeyError: 'x' (--debug shows where)\n"),
     ],
 )
@@ -58,7 +61,7 @@ def test_debug_shows_the_traceback(error: Exception, monkeypatch, capsys) -> Non
     [
         (["frobnicate"], "No such command 'frobnicate'; see `dmt --help`"),
         (["train"], "see `dmt train --help`"),
-        (["check", "a", "b"], "see `dmt check --help`"),
+        (["doctor", "a"], "see `dmt doctor --help`"),
         (["train", "--jsn"], "--jsn"),
         (["demo", "cats"], "there is no demo 'cats'; there are digits and shapes"),
     ],
@@ -101,7 +104,7 @@ DEFAULTS = {"out": None, "device": "auto", "trust_code": False}
     ],
 )
 def test_options(words: list[str], changed: dict[str, Any]) -> None:
-    assert cli._options(words, DEFAULTS) == DEFAULTS | changed
+    assert read_options(words, DEFAULTS) == DEFAULTS | changed
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_options(words: list[str], changed: dict[str, Any]) -> None:
 )
 def test_options_that_are_refused(word: str, part: str) -> None:
     with pytest.raises(DmtError) as error:
-        cli._options([word], DEFAULTS)
+        read_options([word], DEFAULTS)
     assert part in str(error.value)
     assert isinstance(error.value, SettingError)
 

@@ -79,6 +79,22 @@ def test_labeling_and_ends_are_told() -> None:
     ]
 
 
+ALARM = {
+    "event": "alarm", "kind": "vanished-class", "stage": "round1/label/b", "about": ["[red]owl"],
+    "message": "Class '[red]owl' is in none of the 1,344 pseudo labels.",
+    "remedy": "Label more images that show it.",
+}  # fmt: skip
+
+
+def test_an_alarm_is_two_lines_with_the_remedy() -> None:
+    view, stream = plain()
+    view.on_event(ALARM)
+    assert stream.getvalue() == (
+        "ALARM Class '[red]owl' is in none of the 1,344 pseudo labels.\n"
+        "      Label more images that show it.\n"
+    )
+
+
 def test_a_line_every_ten_seconds_with_the_time_left(clock: list[float]) -> None:
     view, stream = plain()
     view.on_event(STEP)
@@ -155,6 +171,7 @@ def test_terminal_view_fits_its_width(
     assert isinstance(view, LiveView)
     with view:
         view.on_note("a note [bold]as it is[/bold]")
+        view.on_event(ALARM)
         view.on_event(STEP)
         view.on_step(ROUND, 1, 100, 0.01)
         clock[0] = 10.0
@@ -165,6 +182,8 @@ def test_terminal_view_fits_its_width(
     assert not [code for code in colours if re.search(r"\b[349]\d\b", code)] or not no_color
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert "a note [bold]as it is[/bold]" in shown
+    assert "ALARM Class '[red]owl' is" in re.sub(r"\s+", " ", shown)
+    assert "1 alarm, see above" in shown, "it stays in view when its lines have scrolled away"
     assert "whole run" in shown
     assert "50 %" in shown
     assert all(len(line) <= width for line in re.split(r"[\r\n]+", shown))

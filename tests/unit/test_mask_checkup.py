@@ -27,7 +27,7 @@ def healthy() -> Scenes:
     """Four labeled scenes that show all classes, and two unlabeled ones."""
     every = mask([0, 1, 2, 255], [0, 1, 1, 0])
     scenes: Scenes = {f"{n}": (noise(2, 4, n), every) for n in range(4)}
-    return scenes | {f"u{n}": (noise(2, 4, n), None) for n in range(2)}
+    return scenes | {f"u{n}": (noise(2, 4, 4 + n), None) for n in range(2)}
 
 
 def kinds(found: dict[str, Any]) -> list[str]:
@@ -39,7 +39,8 @@ def messages(found: dict[str, Any], kind: str) -> list[str]:
 
 
 def test_what_is_counted(tmp_path: Path) -> None:
-    scenes = healthy() | {"v": (noise(2, 4), mask([0] * 4, [2] * 4)), "t": healthy()["0"]}
+    scenes = healthy() | {"v": (noise(2, 4, 6), mask([0] * 4, [2] * 4))}
+    scenes["t"] = noise(2, 4, 7), scenes["0"][1]
     parts = {"v": Part.VAL, "t": Part.TEST}
     found = check_masks(catalog(tmp_path / "set", scenes, parts=parts), workers=2)
     assert found == {
@@ -90,7 +91,7 @@ def test_rare_classes(tmp_path: Path) -> None:
 
 
 def test_masks_without_a_labeled_pixel(tmp_path: Path) -> None:
-    scenes = healthy() | {"void": (noise(2, 4), np.full((2, 4), 255, np.uint8))}
+    scenes = healthy() | {"void": (noise(2, 4, 9), np.full((2, 4), 255, np.uint8))}
     found = check_masks(catalog(tmp_path, scenes))
     assert [(each["kind"], each["path"]) for each in found["problems"]] == [
         ("void-mask", "images/void.png")

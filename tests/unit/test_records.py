@@ -110,7 +110,7 @@ def test_json_without_a_number_s_value_is_refused(tmp_path: Path) -> None:
 
 def test_metrics_come_back_in_order(tmp_path: Path) -> None:
     path = tmp_path / records.METRICS
-    events = [{"event": "step", "loss": 0.5, "stage": "größe"}, {"event": "finished"}]
+    events = [{"event": "started", "loss": 0.5, "stage": "größe"}, {"event": "finished"}]
     for event in events:
         records.append_metrics(path, event)
     assert list(records.read_metrics(path)) == events

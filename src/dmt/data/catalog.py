@@ -34,7 +34,7 @@ class Problem:
     Attributes:
         kind: `no-unlabeled`, `empty-class`, `missing-class`, `no-class`, `ignored-files`,
             `ignored-folder`; of a segmentation also `no-class-names`, `no-mask`, `listed-twice`,
-            `ambiguous-orientation` and what `mask_checkup` adds.
+            `ambiguous-orientation` and what `mask_checkup` adds; of both what `data_checkup` adds.
         path: what it is about, relative to the data set's root; empty for the whole set.
         message: one sentence.
     """

@@ -1,16 +1,18 @@
-"""Image files: finding them below a folder and turning one into RGB pixels.
+"""Image files: turning one into RGB pixels, unless it is damaged or too large.
 
-What an image means (class, part) is the layouts' business; augmentation is elsewhere.
+Finding them is `finding`'s, what one means (class, part) the layouts'; augmentation is elsewhere.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import stat
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,11 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from dmt.errors import DataError
 
 MAX_PIXELS = 100_000_000
-"""A file that says it has more is refused unread: a decompression bomb, or a mistake."""
+"""A file that says it has more is refused unread: a decompression bomb, or a mistake.
+
+More than cameras make but for the 102 million of medium format, and 300 MB as RGB for every thread
+that decodes, about twice that while it does: what a machine that trains can bear.
+"""
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -28,6 +34,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 # Not every format Pillow knows: some of those start other programs (EPS runs Ghostscript).
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "TGA", "AVIF")
+_PILLOWS_COUNT = re.compile(r"\((\d+) pixels\)")
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,21 +47,6 @@ _ORIENTATIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What lies below a folder, hidden names left out; relative POSIX paths, sorted.
-
-    Attributes:
-        images: files with a suffix in `IMAGE_SUFFIXES`.
-        others: every other file.
-        folders: every folder, empty ones too.
-    """
-
-    images: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-
-
 def shown(name: str | Path) -> str:
     """`name` as it can stand in a one-line message: escaped if a character cannot be printed."""
     text = str(name)
@@ -64,111 +56,6 @@ def shown(name: str | Path) -> str:
 def is_image(name: str) -> bool:
     """Whether a file of this name is taken for an image: by its suffix, in any case."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
-def image_paths(folder: str | Path, root: str | Path | None = None) -> list[str]:
-    """The images below `folder`, at any depth.
-
-    Args:
-        folder: where to look.
-        root: what the paths are relative to, and what no link may leave (default: `folder`).
-
-    Returns:
-        Relative POSIX paths, sorted.
-
-    Raises:
-        DataError: as `walk`.
-    """
-    return walk(folder, root).images
-
-
-def walk(folder: str | Path, root: str | Path | None = None) -> Listing:
-    """List all files and folders below `folder`, by suffix alone: no file is opened.
-
-    Args:
-        folder: where to look.
-        root: what the paths are relative to, and what no link may leave (default: `folder`).
-
-    Returns:
-        The listing. Links to folders inside `root` are followed.
-
-    Raises:
-        DataError: a folder cannot be read, a link leaves `root` or leads into a circle, or a
-            name is not valid UTF-8.
-    """
-    top = Path(folder)
-    base = top if root is None else Path(root)
-    real_root, real_top = os.path.realpath(base), os.path.realpath(top)
-    _refuse_outside(top, real_top, real_root)
-    prefix = "" if top == base else top.relative_to(base).as_posix() + "/"
-    found = Listing()
-    stack: list[tuple[str, str, tuple[str, ...]]] = [(str(top), prefix, (real_top,))]
-    while stack:
-        location, prefix, ancestors = stack.pop()
-        try:
-            with os.scandir(location) as entries:
-                for entry in entries:
-                    if not entry.name.startswith("."):
-                        _sort_in(entry, prefix, ancestors, real_root, found, stack)
-        except OSError as error:
-            raise DataError(
-                f"the folder {shown(location)} cannot be read ({error.strerror}): "
-                "check that it exists and that you may read it"
-            ) from error
-    for names in (found.images, found.others, found.folders):
-        names.sort()
-    return found
-
-
-def _sort_in(
-    entry: os.DirEntry[str],
-    prefix: str,
-    ancestors: tuple[str, ...],
-    real_root: str,
-    found: Listing,
-    stack: list[tuple[str, str, tuple[str, ...]]],
-) -> None:
-    name = entry.name
-    relative = prefix + name
-    if not name.isascii():
-        _refuse_bad_name(relative)
-    is_link, is_folder = entry.is_symlink(), entry.is_dir()
-    has_suffix = not is_folder and is_image(name)
-    real = ""
-    if is_link and (is_folder or has_suffix):
-        real = os.path.realpath(entry.path)
-        _refuse_outside(Path(entry.path), real, real_root)
-        if real in ancestors:
-            raise DataError(
-                f"the link {shown(entry.path)} leads back to a folder that holds it: remove it"
-            )
-    if is_folder:
-        found.folders.append(relative)
-        real = real or os.path.join(ancestors[-1], name)
-        stack.append((entry.path, relative + "/", (*ancestors, real)))
-    elif has_suffix and entry.is_file():
-        found.images.append(relative)
-    elif has_suffix and is_link:
-        raise DataError(
-            f"the link {shown(entry.path)} leads to no file: remove it or restore its target"
-        )
-    else:
-        found.others.append(relative)
-
-
-def _refuse_outside(path: Path, real: str, real_root: str) -> None:
-    if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
-        raise DataError(
-            f"the link {shown(path)} leaves the data folder (it leads to {shown(real)}): "
-            "put the files themselves there"
-        )
-
-
-def _refuse_bad_name(path: str) -> None:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise DataError(f"the file name {path!a} is not valid UTF-8: rename it") from None
 
 
 def decode(path: str | Path) -> NDArray[np.uint8]:
@@ -232,7 +119,7 @@ def _fit(image: Image.Image, size: int) -> Image.Image:
 
 
 class _QuietPillow:
-    """Hides Pillow's warnings (odd EXIF, large images) while any thread is inside.
+    """Hides Pillow's warnings (odd EXIF, large images) and its log while any thread is inside.
 
     `warnings.catch_warnings` changes the whole process: with one per thread, they would restore
     each other's filters. So the first one in sets them and the last one out takes them back.
@@ -242,6 +129,8 @@ class _QuietPillow:
         self._lock = threading.Lock()
         self._inside = 0
         self._filters = warnings.catch_warnings()
+        # Where a program has set up a log, it still gets there; else it would go to stderr.
+        self._silence = logging.NullHandler()
 
     def __enter__(self) -> None:
         with self._lock:
@@ -249,6 +138,7 @@ class _QuietPillow:
                 self._filters = warnings.catch_warnings()
                 self._filters.__enter__()
                 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+                logging.getLogger("PIL").addHandler(self._silence)
             self._inside += 1
 
     def __exit__(self, *exception: object) -> None:
@@ -256,6 +146,7 @@ class _QuietPillow:
             self._inside -= 1
             if self._inside == 0:
                 self._filters.__exit__(None, None, None)
+                logging.getLogger("PIL").removeHandler(self._silence)
 
 
 _quiet_pillow = _QuietPillow()
@@ -271,16 +162,20 @@ def opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
     Image.init()
     formats = [name for name in _FORMATS if name in Image.OPEN]
     try:
+        _refuse_endless(path)
         with _quiet_pillow, Image.open(path, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
+                raise Image.DecompressionBombError(f"({image.width * image.height} pixels)")
             yield image
     except DataError:
         raise
-    except Image.DecompressionBombError as error:
+    except Image.DecompressionBombError as error:  # Pillow's own, or that of just above
+        told = _PILLOWS_COUNT.search(str(error))
+        size = f"{int(told[1]) / 1e6:,.0f} million" if told else "too many"
         raise DataError(
-            f"the image {shown(path)} has more than {MAX_PIXELS // 1_000_000} million pixels: "
-            "make it smaller or remove it"
+            f"the image {shown(path)} has {size} pixels by its header, and more than "
+            f"{MAX_PIXELS // 1_000_000} million pixels are not read: scale it down, cut it into "
+            "pieces or remove it"
         ) from error
     except FileNotFoundError as error:
         raise DataError(f"there is no image {shown(path)}") from error
@@ -288,6 +183,13 @@ def opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
         raise DataError(f"the image {shown(path)} cannot be read: {error.strerror}") from error
     except Exception as error:  # decoders raise nearly every type there is on damaged bytes
         raise DataError(_why_unreadable(path, error)) from error
+
+
+def _refuse_endless(path: str | Path) -> None:
+    """Raise DataError for a pipe or a device: to open one may never end."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{shown(path)} is no file but a pipe or a device: remove it")
 
 
 def _load(path: str | Path, size: int | None) -> Image.Image:

@@ -27,7 +27,7 @@ _LEAST_DISTANCE = 5.0  # never a stranger within this, in spreads of the labeled
 _DARKEST_DETAIL = 0.004  # about one grey level of 256: less is not told from none
 # The least deviation of each statistic that counts as one: colour, detail at four scales in
 # light and in colour, direction, flatness, slopes.
-_FLOORS = np.array([0.05, 0.02, 0.02, *[0.15] * 8, 0.15, 0.1, *[0.15] * 3])
+FLOORS = np.array([0.05, 0.02, 0.02, *[0.15] * 8, 0.15, 0.1, *[0.15] * 3])
 _CHUNK = 16  # images a task
 
 
@@ -54,14 +54,14 @@ def unlike_any_class(
         can be read. Unreadable images are left to `unreadable`.
     """
     in_training = catalog.parts == Part.TRAIN
-    labeled_ids = _sample(catalog, np.flatnonzero(in_training & (catalog.labels >= 0)), limit)
-    pool_ids = _sample(catalog, np.flatnonzero(in_training & (catalog.labels < 0)), limit)
-    _, labeled = _statistics(catalog, labeled_ids, workers)
-    pool_ids, pool = _statistics(catalog, pool_ids, workers)
+    labeled_ids = sample(catalog, np.flatnonzero(in_training & (catalog.labels >= 0)), limit)
+    pool_ids = sample(catalog, np.flatnonzero(in_training & (catalog.labels < 0)), limit)
+    _, labeled = statistics(catalog, labeled_ids, workers)
+    pool_ids, pool = statistics(catalog, pool_ids, workers)
     if len(labeled) < _MIN_LABELED or len(pool) == 0:
         return []
     center = np.median(labeled, axis=0)
-    scale = np.maximum(1.4826 * np.median(np.abs(labeled - center), axis=0), _FLOORS)
+    scale = np.maximum(1.4826 * np.median(np.abs(labeled - center), axis=0), FLOORS)
     labeled, pool = (labeled - center) / scale, (pool - center) / scale
     among_labeled = _distances(labeled, labeled)
     np.fill_diagonal(among_labeled, np.inf)
@@ -116,7 +116,8 @@ def unreadable(
     return problems
 
 
-def _sample(catalog: Catalog, ids: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+def sample(catalog: Catalog, ids: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """At most `limit` of `ids`, by a hash of their paths, ascending."""
     if len(ids) <= limit:
         return ids
     keys = [hashed(0, "outliers", catalog.paths[row]) for row in ids]
@@ -124,10 +125,22 @@ def _sample(catalog: Catalog, ids: NDArray[np.int64], limit: int) -> NDArray[np.
     return np.sort(ids[order[:limit]])
 
 
-def _statistics(
+def statistics(
     catalog: Catalog, ids: NDArray[np.int64], workers: int | None
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Those of `ids` that can be read, and their statistics, (number of them, 16)."""
+    """Those of `ids` that can be read, and 16 statistics of each one's thumbnail.
+
+    These are mean brightness, red − green and yellow − blue (in 0–1); the logarithm of the detail
+    in light at four scales, finest first, and of that in colour; direction; flatness; slopes.
+
+    Args:
+        catalog: the data set.
+        ids: int64 (N,).
+        workers: threads that decode (default: one a core).
+
+    Returns:
+        int64 (M,) and float64 (M, 16), M ≤ N.
+    """
 
     def look(start: int) -> list[tuple[int, Floats]]:
         found = []
@@ -141,7 +154,7 @@ def _statistics(
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as executor:
         rows = [item for items in executor.map(look, range(0, len(ids), _CHUNK)) for item in items]
     readable = np.array([row for row, _ in rows], dtype=np.int64)
-    return readable, np.array([values for _, values in rows]).reshape(len(rows), len(_FLOORS))
+    return readable, np.array([values for _, values in rows]).reshape(len(rows), len(FLOORS))
 
 
 def _thumbnail(catalog: Catalog, row: int) -> NDArray[np.uint8]:
@@ -152,7 +165,7 @@ def _thumbnail(catalog: Catalog, row: int) -> NDArray[np.uint8]:
 
 
 def _describe(thumbnail: NDArray[np.uint8]) -> Floats:
-    """Statistics of one thumbnail, uint8 (32, 32, 3), in the order of `_FLOORS`."""
+    """Statistics of one thumbnail, uint8 (32, 32, 3), in the order of `FLOORS`."""
     red, green, blue = np.moveaxis(thumbnail / 255, -1, 0)
     light = 0.299 * red + 0.587 * green + 0.114 * blue
     red_green, yellow_blue = red - green, (red + green) / 2 - blue

@@ -7,7 +7,6 @@ another store's.
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dmt import faults
 from dmt.core import NUM_CODES, Cut, cut_histogram, decode_confidence, tie_bits
 from dmt.core.levels import Levels, make_levels
 from dmt.data.decode import shown
@@ -37,6 +37,7 @@ from dmt.data.pixel_planes import (
 )
 from dmt.errors import RunError
 from dmt.records import write_bytes, write_json
+from dmt.writing import make_folder, whole_file
 
 NUM_BELOW = 8
 NUM_ABOVE = 64
@@ -75,9 +76,11 @@ class PixelLabelWriter:
         self._added: list[tuple[int, int, int, int]] = []  # id, height, width, bytes of the label
         self._ids: set[int] = set()
         with self._writing():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._files.remove()
+            faults.reached("labels removed")
             self._files.spool.touch()
+            faults.reached(f"{self._files.spool.name} begun")
 
     def add(self, id: int, label: Tensor, code: Tensor) -> None:
         """Take the decision for one image, as `core.predict` gives it.
@@ -105,6 +108,7 @@ class PixelLabelWriter:
         with self._writing(), self._files.spool.open("ab") as spool:
             spool.write(packed)
             spool.write(code.numpy().astype("<u2").tobytes())
+        faults.reached(f"{self._files.spool.name} added")
         self._ids.add(id)
         self._added.append((id, *label.shape, len(packed)))
 
@@ -152,6 +156,7 @@ class PixelLabelWriter:
         with self._writing():
             index, num_selected = self._pack(cut, levels, seed, where)
             self._files.spool.unlink()
+            faults.reached(f"{self._files.spool.name} removed")
             self._remove_parts_from(num_parts)
         write_bytes(self._files.index, to_npy(index))
         write_bytes(self._files.levels, to_npy(levels.confidence.numpy()))
@@ -171,7 +176,7 @@ class PixelLabelWriter:
         num_selected = torch.zeros(len(cut.code), dtype=torch.int64)
         offset = 0
         ties = _Ties(cut, seed, where)
-        with self._files.spool.open("rb") as spool, self._files.planes.open("wb") as planes:
+        with self._files.spool.open("rb") as spool, whole_file(self._files.planes) as planes:
             for row, (id, height, width, num_label) in enumerate(self._added):
                 packed = spool.read(num_label)
                 label = _to_tensor(unpack_label(packed))
@@ -181,11 +186,10 @@ class PixelLabelWriter:
                 num_selected += label[level >= levels.num_below].bincount(minlength=len(cut.code))
                 record = packed + pack_level(level.view(height, width).numpy())
                 planes.write(record)
+                faults.reached(f"{self._files.planes.name} half")
                 num_level = len(record) - num_label
                 index[row] = (id, offset, num_label, num_level, zlib.crc32(record))
                 offset += len(record)
-            planes.flush()
-            os.fsync(planes.fileno())
         return index, num_selected
 
     def _remove_parts_from(self, num_parts: int) -> None:
@@ -200,9 +204,11 @@ class PixelLabelWriter:
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, RunError) as error:
             with suppress(OSError):  # what is half done is of no use and may fill the disk
                 self._files.remove()
+            if isinstance(error, RunError):
+                raise
             raise RunError(
                 f"cannot write pseudo labels to {shown(self._folder)}: {error.strerror or error}; "
                 "free some space or check the folder's permissions, then resume"

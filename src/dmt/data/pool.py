@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from dmt.data.catalog import Catalog
 from dmt.data.decode import decode_square, fit_square, shown
 from dmt.data.read_ahead import Progress, read_ahead, read_all
+from dmt.data.unchanged import watched
 from dmt.errors import DataError
 
 _CHUNK = 16  # images a call: fewer and handing out calls costs more than a small decode
@@ -100,7 +102,7 @@ class StreamPool:
         """See `Pool.batch`.
 
         Raises:
-            DataError: an image has become unreadable since it was checked.
+            DataError: an image has vanished or changed since it was checked.
         """
         with closing(self.stream([ids])) as batches:
             return next(batches)[1]
@@ -203,7 +205,11 @@ def _reader(catalog: Catalog, size: int) -> Read:
     if images is not None:
         return lambda row: fit_square(images[row], size)
     assert root is not None, "a catalog has files or arrays"
-    return lambda row: decode_square(root / paths[row], size)
+
+    def place(row: int) -> Path:
+        return root / paths[row]
+
+    return watched(lambda row: decode_square(place(row), size), place, len(paths))
 
 
 def _from_array(images: NDArray[np.uint8]) -> Tensor:

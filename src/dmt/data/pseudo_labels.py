@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dmt import faults
 from dmt.core import (
     NUM_CODES,
     Cut,
@@ -23,8 +24,10 @@ from dmt.core import (
     is_selected,
     tie_bits,
 )
+from dmt.data.pixel_planes import to_npy
 from dmt.errors import RunError
-from dmt.records import Record, read_json, write_json
+from dmt.records import Record, read_json, write_bytes, write_json
+from dmt.writing import make_folder
 
 _MANIFEST = "manifest.json"
 
@@ -106,12 +109,13 @@ class ImageLabels:
             where=where,
         )
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             (folder / _MANIFEST).unlink(missing_ok=True)
-            for name, column in columns.items():
-                np.save(folder / f"{name}.npy", column, allow_pickle=False)
         except OSError as error:
             raise RunError(f"cannot write pseudo labels to {folder}: {error.strerror}") from error
+        faults.reached("labels removed")
+        for name, column in columns.items():
+            write_bytes(folder / f"{name}.npy", to_npy(column))
         # The manifest comes last: a store without one was cut off and is written again.
         write_json(folder / _MANIFEST, manifest)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from dmt.data.headers import read_header
 from dmt.data.pool import refuse_unreadable
 from dmt.data.read_ahead import Progress, read_all
 from dmt.data.sizes import fit_within
+from dmt.data.unchanged import watched
 
 
 class ScenePool:
@@ -39,7 +41,7 @@ class ScenePool:
         """The image of an id: uint8 (H, W, 3), read-only.
 
         Raises:
-            DataError: an image that is not held has become unreadable since it was checked.
+            DataError: an image that is not held has vanished or changed since it was checked.
         """
         assert self.sizes[id].all(), "an unreadable image is not asked for"
         image = self._read(id).view()
@@ -130,16 +132,19 @@ def _fitted_sizes(
 
 def _reader(catalog: Catalog, sizes: NDArray[np.int64]) -> Callable[[int], NDArray[np.uint8]]:
     images, root, paths = catalog.images, catalog.root, catalog.paths
+    if images is not None:
+        return lambda id: _resized(Image.fromarray(images[id]), *sizes[id].tolist())
+    assert root is not None, "a catalog has files or arrays"
+
+    def place(id: int) -> Path:
+        return root / paths[id]
 
     def read(id: int) -> NDArray[np.uint8]:
         height, width = sizes[id].tolist()
-        if images is not None:
-            return _resized(Image.fromarray(images[id]), height, width)
-        assert root is not None, "a catalog has files or arrays"
         # The shorter side, so that a JPEG comes reduced to no less than twice either side.
-        return _resized(_load(root / paths[id], min(height, width)), height, width)
+        return _resized(_load(place(id), min(height, width)), height, width)
 
-    return read
+    return watched(read, place, len(paths))
 
 
 def _resized(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from dmt.data.catalog import Catalog
-from dmt.data.headers import read_header
+from dmt.data.headers import Header, read_header
 from dmt.errors import DataError
 
 _NUM_LOOKED_AT = 64
@@ -21,15 +22,7 @@ def typical_side(catalog: Catalog) -> int:
     """
     if catalog.images is not None:
         return int(min(catalog.images.shape[1:3]))
-    assert catalog.root is not None
-    sides = []
-    for row in np.linspace(0, len(catalog) - 1, min(len(catalog), _NUM_LOOKED_AT)).astype(int):
-        try:
-            with Image.open(catalog.root / catalog.paths[row]) as image:
-                sides.append(min(image.size))
-        except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
-            continue
-    return int(statistics.median(sides)) if sides else 1
+    return int(statistics.median([min(header[:2]) for header in _headers(catalog)] or [1]))
 
 
 def typical_size(catalog: Catalog) -> tuple[int, int]:
@@ -39,15 +32,8 @@ def typical_size(catalog: Catalog) -> tuple[int, int]:
     """
     if catalog.images is not None:
         return int(catalog.images.shape[1]), int(catalog.images.shape[2])
-    assert catalog.root is not None
-    sizes = []
-    for row in np.linspace(0, len(catalog) - 1, min(len(catalog), _NUM_LOOKED_AT)).astype(int):
-        try:
-            header = read_header(catalog.root / catalog.paths[row])
-        except DataError:
-            continue
-        sizes.append((header.height, header.width))
-    heights, widths = zip(*sizes or [(1, 1)], strict=True)
+    sizes = [header[:2] for header in _headers(catalog)] or [(1, 1)]
+    heights, widths = zip(*sizes, strict=True)
     return int(statistics.median(heights)), int(statistics.median(widths))
 
 
@@ -62,3 +48,11 @@ def fit_within(height: int, width: int, max_side: int | None) -> tuple[int, int]
     return tuple(  # type: ignore[return-value]
         max(1, (2 * side * max_side + longest) // (2 * longest)) for side in (height, width)
     )
+
+
+def _headers(catalog: Catalog) -> Iterator[Header]:
+    """The headers of up to 64 files spread over the set."""
+    assert catalog.root is not None
+    for row in np.linspace(0, len(catalog) - 1, min(len(catalog), _NUM_LOOKED_AT)).astype(int):
+        with suppress(DataError):
+            yield read_header(catalog.root / catalog.paths[row])

@@ -11,11 +11,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dmt import faults
 from dmt.core import LossSums
 from dmt.engine.ema import Ema
+from dmt.engine.finite import FiniteCheck, NotFiniteError
 from dmt.engine.runtime import Runtime, seed_torch
 from dmt.engine.step import Batch, Method, Position
-from dmt.errors import TrainingError
+
+_LOWEST_SCALE = 2.0**-8  # fp16's largest number over this is 2²⁴: no gradient of use is above
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,11 @@ def fit(
             and at the end, the sums since the last time (else None). It records, saves and stops.
 
     Raises:
-        TrainingError: a loss is not finite; the optimizers have not moved.
+        NotFiniteError: a loss is not finite, and the optimizers have not moved; or a gradient is
+            not, and `after_step` has not been told of its step with sums. A step that fp16 skips
+            to lower its scale is neither.
     """
+    finite = FiniteCheck(runtime, is_at_once=runtime.device.type == "cpu")
     nets = {name: learner.net for name, learner in learners.items()}
     for net in nets.values():
         net.train()
@@ -156,19 +162,21 @@ def fit(
         with runtime.autocast():
             result = method.losses(nets, batch, position)
         loss = torch.stack([_mean(sums, runtime) for sums in result.losses.values()]).sum()
-        if not bool(torch.isfinite(runtime.sum(loss.detach()))):
-            raise TrainingError(_not_finite(position, batch))
+        finite.loss(loss, nets, batch, position)
         for learner in learners.values():
             learner.optimizer.zero_grad(set_to_none=True)
             for group in learner.optimizer.param_groups:
                 group["lr"] = learner.spec.lr_at(position.step)
         scaler.scale(loss).backward()
-        for learner in learners.values():
-            runtime.sum_gradients(learner.net)
-            scaler.step(learner.optimizer)
-            if learner.ema is not None:
-                learner.ema.update(learner.net)
-        scaler.update()
+        for net in nets.values():
+            runtime.sum_gradients(net)
+        faults.reached("step gradients")
+        if not scaler.is_enabled():
+            finite.gradients(nets.values(), batch, position)
+        if _move(learners, scaler):
+            for learner in learners.values():
+                if learner.ema is not None:
+                    learner.ema.update(learner.net)
         method.after_step(nets, position)
         tally.add(
             {
@@ -179,6 +187,8 @@ def fit(
         )
         is_due = (position.step + 1) % record_every(position.num_steps) == 0
         is_last = position.step + 1 == position.num_steps
+        if is_due or is_last:
+            finite.settle()
         after_step(position, tally.take(runtime) if is_due or is_last else None)
 
 
@@ -192,13 +202,22 @@ def _mean(sums: LossSums, runtime: Runtime) -> Tensor:
     return sums.total / runtime.sum(sums.num_valid).clamp(min=1)
 
 
-def _not_finite(position: Position, batch: Batch) -> str:
-    ids = ", ".join(str(int(i)) for i in batch.ids[:5])
-    return (
-        f"the loss is not finite at step {position.step} of {position.stage} (images {ids} …); "
-        "nothing was overwritten: try a lower learning rate (initial.lr, student.lr) or "
-        "precision=fp32"
-    )
+def _move(learners: Mapping[str, Learner], scaler: torch.amp.GradScaler) -> bool:
+    """Let the optimizers take their step; False where fp16's scale was too high for it.
+
+    Raises:
+        NotFiniteError: no scale is low enough.
+    """
+    scale = scaler.get_scale()
+    for learner in learners.values():
+        scaler.step(learner.optimizer)
+    scaler.update()
+    if not scaler.is_enabled():
+        return True
+    lowered = scaler.get_scale()  # only fp16 waits for the device here
+    if lowered < _LOWEST_SCALE:
+        raise NotFiniteError("the gradient")
+    return lowered >= scale
 
 
 class ClockedRate:

@@ -8,18 +8,26 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import platform
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
+from dmt import faults
+from dmt.data.decode import shown
+from dmt.engine.links import refuse_links
 from dmt.errors import RunError
 from dmt.records import (
     CONFIG,
     DATA,
     METRICS,
+    REPORT,
+    SUMMARY,
     Record,
     append_metrics,
     read_json,
@@ -27,6 +35,7 @@ from dmt.records import (
     write_json,
     write_text,
 )
+from dmt.writing import cut_file, is_temporary, make_folder, sweep, sync_file, sync_folder
 
 try:
     import fcntl
@@ -34,6 +43,7 @@ except ImportError:  # Windows has no advisory locks of this kind; there a run i
     fcntl = None  # type: ignore[assignment]
 
 _LOCK = ".lock"
+_OF_STATE = {"stage", "step", "learners", "method", "scaler", "tally", "metrics_bytes", "seconds"}
 
 
 class Progress(Record):
@@ -71,7 +81,8 @@ class RunFolder:
         The lock is the kernel's and falls with the process, so a crash leaves none behind.
 
         Args:
-            is_new: the folder is to be a new run's, and must be empty or absent.
+            is_new: the folder is to be a new run's, and must be empty or absent, or hold no more
+                than the beginning of a run that died before it had written down its data.
 
         Raises:
             RunError: it holds files already, another process works in it, or it cannot be made.
@@ -80,40 +91,53 @@ class RunFolder:
             yield
             return
         try:
-            if is_new and self.path.exists():
-                content = [name for name in os.listdir(self.path) if name != _LOCK]
-                if content:
-                    what = "another run" if CONFIG in content else f"files ({content[0]}, …)"
-                    raise RunError(
-                        f"{self.path} already holds {what}; give another folder with out=, or "
-                        f"go on with `dmt resume {self.path}`"
-                    )
+            if is_new:
+                self._refuse_other_content()
+            refuse_links(self.path)
             made = [each for each in (self.path, *self.path.parents) if not each.exists()]
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             file = (self.path / _LOCK).open("a+")
         except OSError as error:
-            raise RunError(
-                f"cannot make the folder {self.path}: {error.strerror}; give another with out="
-            ) from error
+            what = "make the folder" if is_new else "write in"
+            cure = "give another with out=" if is_new else "free some space or make it writable"
+            raise RunError(f"cannot {what} {self.path}: {error.strerror}; {cure}") from error
         with file:
             if fcntl is not None:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError as error:
                     file.seek(0)
-                    owner = file.read().strip() or "another process"
+                    owner = shown(file.read().strip()) or "another process"
                     raise RunError(
                         f"{self.path} is in use by {owner}; wait for it, or give another "
                         "folder with out="
                     ) from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()}")
-            file.flush()
+            _sign(file.fileno(), _this_process())
+            faults.reached(".lock taken")
             try:
+                if is_new:  # again: another process may have been here until we had the lock
+                    self._refuse_other_content()
+                sweep(self.path)
                 yield
             finally:
-                file.truncate(0)
-                self._leave_nothing_empty(made)
+                _sign(file.fileno(), "")
+                if is_new:
+                    self._leave_nothing_empty(made)
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether a run began here and died before there was anything to go on from."""
+        return self.path.is_dir() and _is_beginning(os.listdir(self.path))
+
+    def _refuse_other_content(self) -> None:
+        content = os.listdir(self.path) if self.path.exists() else []
+        others = sorted(name for name in content if name != _LOCK)
+        if others and not _is_beginning(content):
+            what = "another run" if CONFIG in content else f"files ({shown(others[0])}, …)"
+            raise RunError(
+                f"{self.path} already holds {what}; give another folder with out=, or "
+                f"go on with `dmt resume {self.path}`"
+            )
 
     def _leave_nothing_empty(self, made: Sequence[Path]) -> None:
         """A run that was refused before it wrote anything leaves no folder behind."""
@@ -158,8 +182,28 @@ class RunFolder:
         path = self.path / METRICS
         return path.stat().st_size if path.exists() else 0
 
+    def make(self, folder: Path) -> None:
+        """Make a folder for files of this run.
+
+        Raises:
+            RunError: it cannot be made.
+        """
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise RunError(
+                f"cannot make the folder {folder}: {error.strerror or error}; free some space or "
+                "check the permissions, then resume"
+            ) from error
+
+    def sync_record(self) -> None:
+        """Make the record survive a power loss, before anything is written that relies on it."""
+        if self.is_writer and (self.path / METRICS).exists():
+            sync_file(self.path / METRICS)
+
     def finish(self, stage: str) -> None:
         """Write down that a stage is done; what it recorded is now kept for good."""
+        self.sync_record()
         self.progress = Progress(
             finished=(*self.progress.finished, stage),
             metrics_bytes=self.metrics_bytes,
@@ -167,21 +211,61 @@ class RunFolder:
         )
         self._since = time.perf_counter()
         if self.is_writer:
-            self._checkpoints.mkdir(exist_ok=True)
+            self.make(self._checkpoints)
             write_json(self._checkpoints / "progress.json", self.progress)
+            self._drop_state()
+
+    def settle(self) -> None:
+        """Drop what a session left that died after the last stage was finished.
+
+        Raises:
+            RunError: the record is shorter than it was then.
+        """
+        self.cut_record(self.progress.metrics_bytes)
+        if self.is_writer and self._state.exists():
+            self._drop_state()
+
+    def _drop_state(self) -> None:
+        # One that stays does no harm: the stage that it names is finished.
+        with contextlib.suppress(OSError):
             self._state.unlink(missing_ok=True)
+            faults.reached("state.pt removed")
+            sync_folder(self._checkpoints)
+
+    def forget_outcome(self) -> None:
+        """Drop what a session that could not go on said of the run, since it goes on now.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        if self.is_writer:
+            try:
+                for name in (SUMMARY, REPORT):
+                    (self.path / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise RunError(f"cannot write in {self.path}: {error.strerror}") from error
 
     def load_progress(self) -> None:
-        """Go on from what `finish` wrote last."""
+        """Go on from what `finish` wrote last.
+
+        Raises:
+            RunError: it is damaged.
+        """
         path = self._checkpoints / "progress.json"
         if path.exists():
-            self.progress = Progress.model_validate(read_json(path))
+            try:
+                self.progress = Progress.model_validate(read_json(path))
+            except ValidationError as error:
+                raise RunError(
+                    f"{path} is damaged or another version's; restore it, or start a new run"
+                ) from error
         self._since = time.perf_counter()
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Keep the inside of an unfinished stage."""
         if self.is_writer:
-            self._checkpoints.mkdir(exist_ok=True)
+            self.make(self._checkpoints)
+            self.sync_record()
             content = io.BytesIO()
             torch.save(
                 state | {"metrics_bytes": self.metrics_bytes, "seconds": self.seconds}, content
@@ -192,26 +276,49 @@ class RunFolder:
         """What `save_state` kept of this stage; the record is cut back to what it knew.
 
         Raises:
-            RunError: the checkpoint is damaged.
+            RunError: the checkpoint is damaged, or the record is shorter than it knew.
         """
-        state: dict[str, Any] | None = None
-        if self._state.exists():
-            try:
-                state = torch.load(self._state, map_location="cpu", weights_only=True)
-            except Exception as error:  # torch raises many kinds for a damaged file
-                raise RunError(
-                    f"the checkpoint {self._state} cannot be read ({type(error).__name__}); "
-                    "delete it to go on from the last finished stage"
-                ) from error
+        state = self._read_state()
         if state is not None and state["stage"] != stage:
             state = None
-        known = self.progress.metrics_bytes if state is None else int(state["metrics_bytes"])
-        if state is not None:
+        if state is None:
+            self.cut_record(self.progress.metrics_bytes)
+        else:
             self.progress = self.progress.model_copy(update={"seconds": state["seconds"]})
             self._since = time.perf_counter()
-        if self.is_writer and self.metrics_bytes > known:
-            os.truncate(self.path / METRICS, known)
+            self.cut_record(int(state["metrics_bytes"]))
         return state
+
+    def cut_record(self, known: int) -> None:
+        """Take what came after the first `known` bytes out of the record: it will come again.
+
+        Raises:
+            RunError: the record is shorter than that.
+        """
+        if not self.is_writer:
+            return
+        if self.metrics_bytes < known:
+            raise RunError(
+                f"{self.path / METRICS} has {self.metrics_bytes} bytes, and the checkpoint knows "
+                f"of {known}: it was changed since; put it back as it was, or start a new run"
+            )
+        if self.metrics_bytes > known:
+            cut_file(self.path / METRICS, known)
+
+    def _read_state(self) -> dict[str, Any] | None:
+        if not self._state.exists():
+            return None
+        why = "it holds something else"
+        try:
+            state: Any = torch.load(self._state, map_location="cpu", weights_only=True)
+            if isinstance(state, dict) and state.keys() >= _OF_STATE:
+                return state
+        except Exception as error:  # torch raises many kinds for a damaged file
+            why = type(error).__name__
+        raise RunError(
+            f"the checkpoint {self._state} cannot be read ({why}); "
+            "delete it to go on from the last finished stage"
+        )
 
     @property
     def _checkpoints(self) -> Path:
@@ -220,3 +327,24 @@ class RunFolder:
     @property
     def _state(self) -> Path:
         return self._checkpoints / "state.pt"
+
+
+def _is_beginning(content: Sequence[str]) -> bool:
+    """Whether these names are no more than what a run leaves that dies before its data.json.
+
+    Without a lock it is somebody's own folder, whatever the file is called.
+    """
+    ours = {_LOCK, CONFIG}
+    return _LOCK in content and all(name in ours or is_temporary(name) for name in content)
+
+
+def _this_process() -> str:
+    now = datetime.now(UTC)
+    return f"process {os.getpid()} on {platform.node()}, which began {now:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _sign(handle: int, text: str) -> None:
+    """Write into the lock whose it is. It is held without that, so a full disk does no harm."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.write(handle, text.encode())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dmt.data.pool import Pool
+from dmt.engine.finite import refuse_unless_all
 from dmt.engine.runtime import Runtime
 
 BATCH_SIZE = 512
@@ -30,10 +31,16 @@ def forward(net: nn.Module, pool: Pool, ids: Tensor, runtime: Runtime) -> Iterat
 def probabilities(
     net: nn.Module, pool: Pool, ids: Tensor, num_classes: int, runtime: Runtime
 ) -> Tensor:
-    """Softmax of all `ids`, float32 (N, K) on the CPU; the ranks share the work."""
+    """Softmax of all `ids`, float32 (N, K) on the CPU; the ranks share the work.
+
+    Raises:
+        NotFiniteError: the network has no finite answer to an image.
+    """
     mine = shard(ids, runtime)
     parts = [logits.softmax(dim=1).cpu() for logits in forward(net, pool, mine, runtime)]
-    return unshard(torch.cat(parts) if parts else torch.empty(0, num_classes), len(ids), runtime)
+    probs = unshard(torch.cat(parts) if parts else torch.empty(0, num_classes), len(ids), runtime)
+    refuse_unless_all(probs.isfinite().all(dim=1), ids)  # argmax would call it the first class
+    return probs
 
 
 def shard(ids: Tensor, runtime: Runtime) -> Tensor:

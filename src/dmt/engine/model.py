@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dmt.data.decode import decode_square, fit_square
+from dmt.data.decode import decode_square, fit_square, shown
 from dmt.data.pool import MemoryPool, StreamPool
+from dmt.engine.finite import NotFiniteError
 from dmt.engine.forward import probabilities
 from dmt.engine.runtime import Runtime
+from dmt.errors import DataError
 from dmt.models.build import Network
 
 
@@ -63,7 +65,7 @@ class Model:
                 (N, H, W, 3) array or tensor also does.
 
         Raises:
-            DataError: a file cannot be read as an image.
+            DataError: a file cannot be read as an image, or the model has no finite answer to it.
             TypeError: an array is not uint8 (H, W, 3).
         """
         parts = list(self.predict_batches(images))
@@ -93,12 +95,14 @@ class Model:
             ids = torch.arange(len(part))
             images_once = MemoryPool(pool.batch(ids))  # read once, for however many networks
             nets = [*self._networks, *([self._other] if self._other else [])]
-            yield self._decide(
-                [
+            try:
+                probs = [
                     probabilities(net, images_once, ids, len(self.classes), self._runtime)
                     for net in nets
                 ]
-            )
+            except NotFiniteError as error:
+                raise DataError(_no_answer([part[index] for index in error.ids])) from error
+            yield self._decide(probs)
 
     def _decide(self, probs: list[Tensor]) -> Predictions:
         deciding = probs[: len(self._networks)]
@@ -113,6 +117,13 @@ class Model:
             agreement,
             mean.numpy(),
         )
+
+
+def _no_answer(images: Sequence[Any]) -> str:
+    """The sentence for images of a batch; none of them: all."""
+    files = [shown(image) for image in images if isinstance(image, (str, Path))]
+    named = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    return f"the model has no finite answer to {named or 'an image'}; look at it, or train again"
 
 
 def _square(image: Any, size: int) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.task import FinalTable, Task
 from dmt.metrics.confusion import iou_per_class, pixel_accuracy
 from dmt.metrics.verdict import METRIC_NAMES, Metric, gap_closed, judge
-from dmt.records import Confusion, ImagesSeen, ModelScores, Summary, round_records
+from dmt.records import Confusion, ImagesSeen, ModelScores, Summary, alarms_in, round_records
 
 _LIBRARIES = ("numpy", "torch")
 
@@ -87,7 +87,6 @@ def summarize(
     """
     values = dict(table.values) if table else {}
     num_networks = sum("ensemble" not in name for name in values)
-    peers = list(dict.fromkeys(s.peer for s in stages if _is_round(s)))
     if facts.method == "supervised" and "a" in values:
         values["supervised"] = values["a"]
     supervised = values.get("supervised")
@@ -125,7 +124,7 @@ def summarize(
         supervised_ensemble=values.get("supervised_ensemble"),
         peers={"a": values.get("a"), "b": values.get("b")},
         ensemble=values.get("ensemble"),
-        headline="ensemble" if "b" in peers else "a",
+        headline=_headline(stages),
         oracle=values.get("oracle"),
         gap_closed=gap_closed(
             values.get("a"),
@@ -155,7 +154,38 @@ def summarize(
         },
         hardware=hardware(runtime),
         command=facts.command,
+        alarms=alarms_in(lines),
         notes=[*facts.notes, *(absent_notes(task.classes, confusion, scores) if scores else ())],
+    )
+
+
+def summarize_stopped(
+    facts: RunFacts,
+    task: Task,
+    stages: Sequence[Stage],
+    finished: Collection[str],
+    reason: str,
+    events: Iterable[Mapping[str, Any]],
+    runtime: Runtime,
+    seconds: float,
+) -> Summary:
+    """The record of a run that cannot go on: no figure of the last table, and why not.
+
+    Args:
+        facts, task, events, runtime, seconds: as in `summarize`.
+        stages: all of them.
+        finished: names of those that are; images are counted of these alone.
+        reason: what stopped it, in a sentence without a full stop.
+    """
+    done = [each for each in stages if each.name in finished]
+    summary = summarize(facts, task, done, None, events, runtime, seconds)
+    return summary.model_copy(
+        update={
+            "status": "stopped",
+            "headline": _headline(stages),
+            "verdict": "none",
+            "sentence": f"Stopped before the end: {reason}.",
+        }
     )
 
 
@@ -217,8 +247,10 @@ def _not_used(value: float | None, metric: Metric, num_unlabeled: int) -> str:
     )
 
 
-def _is_round(stage: Stage) -> bool:
-    return isinstance(stage, TrainStage) and stage.role == "round"
+def _headline(stages: Sequence[Stage]) -> Literal["a", "ensemble"]:
+    """Which model predicts: two peers together, or the only one."""
+    rounds = [each for each in stages if isinstance(each, TrainStage) and each.role == "round"]
+    return "ensemble" if any(each.peer == "b" for each in rounds) else "a"
 
 
 def _baseline_share(stages: Sequence[Stage], baseline: str) -> float:

@@ -6,24 +6,31 @@ What a batch, a label or a score is, the task knows; what a loss is, the method.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from dmt import faults
 from dmt.core import hashed
+from dmt.data.decode import shown
+from dmt.engine.finite import NotFiniteError, refuse_unless_finite
 from dmt.engine.fit import ClockedRate, Learner, Tally, fit
 from dmt.engine.folder import RunFolder
+from dmt.engine.health import Health
 from dmt.engine.interrupt import StopFlag
 from dmt.engine.networks import build_stage
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.step import Method, Position
 from dmt.engine.task import Task
+from dmt.errors import RunError, TrainingError
 from dmt.models.build import Network
 from dmt.models.weights import load_into, save
+from dmt.records import METRICS, Alarm, read_metrics
 
 MakeMethod = Callable[[TrainStage], Method]
 
@@ -61,8 +68,10 @@ class Runner:
         image_size: side of a training view in pixels.
         checkpoint_every: seconds between two saves inside a stage.
         allow_code: whether a `package.module:factory` may be imported.
+        paths: of the images by id, for sentences.
         listener: told of events and steps.
         stop: looked at after every step.
+        unlabeled_classes: names of those without any label.
     """
 
     def __init__(
@@ -77,8 +86,10 @@ class Runner:
         image_size: int,
         checkpoint_every: float,
         allow_code: bool,
+        paths: Sequence[str],
         listener: Listener,
         stop: StopFlag,
+        unlabeled_classes: Collection[str] = (),
     ) -> None:
         self._stages = stages
         self._task = task
@@ -89,32 +100,44 @@ class Runner:
         self._image_size = image_size
         self._checkpoint_every = checkpoint_every
         self._allow_code = allow_code
+        self._paths = paths
         self._listener = listener
         self._stop = stop
         trained = [stage for stage in stages if isinstance(stage, TrainStage)]
         self._num_images = sum(stage.num_images for stage in trained)
         self._num_done = 0
+        self._health = Health(task.classes, unlabeled_classes)
+        self._is_caught_up = False
 
     def run(self) -> None:
         """Do all stages that are not finished yet.
 
         Raises:
             Interrupted: the stop flag was set; what was done is saved.
-            TrainingError: a loss is not finite.
+            TrainingError: a loss, a gradient, a weight or a teacher's answer is not finite.
+            DataError: an image or a mask has vanished or changed since it was read first.
         """
         for stage in self._stages:
             if stage.name in self._folder.progress.finished:
                 self._num_done += getattr(stage, "num_images", 0)
                 continue
-            if isinstance(stage, TrainStage):
-                self._train(stage)
-            else:
-                assert isinstance(stage, LabelStage)
-                self._label(stage)
+            faults.reached("stage begins")
+            try:
+                if isinstance(stage, TrainStage):
+                    self._train(stage)
+                else:
+                    assert isinstance(stage, LabelStage)
+                    self._label(stage)
+            except NotFiniteError as error:
+                sentence = error.told(_where(stage), lambda id: shown(self._paths[id]))
+                raise TrainingError(sentence) from error
+            faults.reached("stage done")
             self._folder.finish(stage.name)
+            faults.reached("stage finished")
             self._runtime.barrier()  # no rank looks for a checkpoint while one removes it
             if self._is_stopping():
                 self._stop.check(f"`dmt resume {self._folder.path}` goes on after {stage.name}")
+        self._folder.settle()
 
     def network(self, stage: TrainStage, *, is_trained: bool = True) -> Network:
         """A stage's network on the device: as it was trained, or as its training begins."""
@@ -139,7 +162,7 @@ class Runner:
         return network.to(self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _train(self, stage: TrainStage) -> None:
-        state = self._folder.load_state(stage.name)
+        state = self._load_state(stage.name)
         method = self._make_method(stage)
         learners = {
             name: Learner(self.network(stage, is_trained=False), stage.fit)
@@ -158,10 +181,16 @@ class Runner:
             tally.sums = {
                 name: value.to(self._runtime.device) for name, value in state["tally"].items()
             }
+        faults.reached("stage began")
         began, saved = time.perf_counter(), time.perf_counter()
         rate = ClockedRate()
 
         def save_state(next_step: int) -> None:
+            refuse_unless_finite(
+                [net for each in learners.values() for net in (each.net, each.outcome)],
+                next_step,
+                stage.fit.num_steps,
+            )
             self._folder.save_state(
                 {
                     "stage": stage.name,
@@ -175,6 +204,7 @@ class Runner:
 
         def after_step(position: Position, sums: Mapping[str, float] | None) -> None:
             nonlocal saved
+            faults.reached("step taken")
             next_step = position.step + 1
             rate.add(stage.fit.batch_size)
             done = (self._num_done + next_step * stage.fit.batch_size) / max(1, self._num_images)
@@ -183,9 +213,12 @@ class Runner:
                 self._emit("step", stage.name, **_step_fields(stage, next_step, sums),
                            gamma=method.gamma(position), images_per_second=rate.read(),
                            seconds=time.perf_counter() - began)  # fmt: skip
+            faults.reached("step recorded")
             if next_step < position.num_steps:
                 if self._is_stopping():
                     save_state(next_step)
+                    # A launcher ends the other ranks as soon as it sees the first one gone.
+                    self._runtime.barrier()
                     self._stop.check(f"`dmt resume {self._folder.path}` goes on from step "
                                      f"{next_step} of {stage.name}")  # fmt: skip
                 elif time.perf_counter() - saved > self._checkpoint_every:
@@ -198,6 +231,7 @@ class Runner:
                 tally=tally, scaler=scaler, after_step=after_step)  # fmt: skip
         self._num_done += stage.num_images
         (learner,) = learners.values()
+        refuse_unless_finite([learner.outcome], stage.fit.num_steps, stage.fit.num_steps)
         self._keep(stage, learner.outcome)
         self._emit("finished", stage.name, seconds=time.perf_counter() - began)
 
@@ -212,41 +246,99 @@ class Runner:
         return self._stop.signal is not None
 
     def _keep(self, stage: TrainStage, net: nn.Module) -> None:
-        score = self._task.validate(net, stage.fold)
+        faults.reached("validation begins")
+        score = self._task.validate(stage, net)
+        faults.reached("validation done")
         if score is not None:
-            self._emit("evaluate", stage.name, round=stage.round, peer=stage.peer, split="val",
-                       metric=self._task.metric, value=score.value,
-                       classes=score.classes)  # fmt: skip
+            self._emit(
+                "evaluate",
+                stage.name,
+                round=stage.round,
+                peer=stage.peer,
+                split="val",
+                metric=self._task.metric,
+                **score._asdict(),
+            )
         if self._runtime.is_writer:
             assert isinstance(net, Network)
             path = self._folder.weights(stage.name)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._folder.make(path.parent)
             save(net, path, {"stage": stage.name})
         self._runtime.barrier()
 
     def _label(self, stage: LabelStage) -> None:
-        self._folder.load_state(stage.name)  # cuts the record back to what is finished
+        self._load_state(stage.name)  # cuts the record back to what is finished
         began = time.perf_counter()
         self._emit("started", stage.name, num_images=self._task.num_forward(stage))
         teacher = next(
             each for each in self._stages
             if isinstance(each, TrainStage) and each.name == stage.teacher
         )  # fmt: skip
+        faults.reached("labeling begins")
         labeling = self._task.label(
-            stage, self.network(teacher), self._folder.pseudo_labels(stage.name)
+            stage,
+            self.network(teacher),
+            self._folder.pseudo_labels(stage.name),
+            self._twin(stage),
         )
+        faults.reached("labeling done")
+        likeness = labeling.likeness
         self._emit(
             "label", stage.name, round=stage.round, teacher=stage.peer, student=stage.student,
             label_fraction=stage.fraction, unit=labeling.unit, pool=labeling.num_pool,
             selected=labeling.num_selected,
             threshold=labeling.threshold, pseudo_label_accuracy=labeling.pseudo_label_accuracy,
             pool_accuracy=labeling.pool_accuracy,
+            peer_agreement=likeness and likeness.agreement,
+            peer_correlation=likeness and likeness.correlation,
             classes=[each.model_dump() for each in labeling.classes],
         )  # fmt: skip
         self._emit("finished", stage.name, seconds=time.perf_counter() - began)
 
+    def _twin(self, stage: LabelStage) -> Path | None:
+        """Where the other peer's labels of this round are, if it labeled before."""
+        before = self._stages[: self._stages.index(stage)]
+        labeled = [each for each in before if isinstance(each, LabelStage)]
+        same = [e.name for e in labeled if (e.fold, e.round) == (stage.fold, stage.round)]
+        return self._folder.pseudo_labels(same[0]) if same else None
+
+    def _load_state(self, stage: str) -> dict[str, Any] | None:
+        """What is kept of a stage; the alarms learn what the record holds when it is cut back.
+
+        Raises:
+            RunError: a checkpoint is damaged, or a line of the record.
+        """
+        state = self._folder.load_state(stage)
+        if not self._is_caught_up and self._folder.is_writer:
+            path = self._folder.path / METRICS
+            try:
+                self._health.catch_up(read_metrics(path))
+            except (KeyError, TypeError, ValueError) as error:
+                raise RunError(
+                    f"{path} holds a line that dmt did not write ({type(error).__name__}); put it "
+                    "back as it was, or start a new run"
+                ) from error
+        self._is_caught_up = True
+        return state
+
     def _emit(self, event: str, stage: str, **fields: Any) -> None:
-        self._listener.on_event(self._folder.record(event, stage, **fields))
+        line = self._folder.record(event, stage, **fields)
+        self._listener.on_event(line)
+        if self._folder.is_writer:  # the only one that looked at what was said before
+            for alarm in self._health.see(line):
+                tell(self._folder, self._listener, alarm)
+
+
+def tell(folder: RunFolder, listener: Listener, alarm: Alarm) -> None:
+    """Put an alarm on record, and tell who watches."""
+    listener.on_event(folder.record("alarm", **alarm.model_dump()))
+
+
+def _where(stage: Stage) -> str:
+    """A stage's place in the run, in words."""
+    fold = [] if stage.fold is None else [f"fold {stage.fold}"]
+    role = f"round {stage.round}" if stage.role == "round" else f"the {stage.role}"
+    return ", ".join([*fold, f"peer {stage.peer}", role])
 
 
 def _step_fields(stage: TrainStage, next_step: int, sums: Mapping[str, float]) -> dict[str, Any]:

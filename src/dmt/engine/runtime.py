@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
@@ -55,14 +56,16 @@ class Runtime:
         """The sum over ranks, the same bits on every rank."""
         if self.world_size > 1:
             value = value.clone()
-            dist.all_reduce(value)
+            with _company():
+                dist.all_reduce(value)
         return value
 
     def largest(self, value: Tensor) -> Tensor:
         """The maximum over ranks, on every rank."""
         if self.world_size > 1:
             value = value.clone()
-            dist.all_reduce(value, dist.ReduceOp.MAX)
+            with _company():
+                dist.all_reduce(value, dist.ReduceOp.MAX)
         return value
 
     def agree(self, value: float) -> float:
@@ -80,7 +83,8 @@ class Runtime:
             return
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(flat)
+        with _company():
+            dist.all_reduce(flat)
         for gradient, part in zip(
             gradients, flat.split([g.numel() for g in gradients]), strict=True
         ):
@@ -91,13 +95,15 @@ class Runtime:
         if self.world_size == 1:
             return value
         pieces = [torch.empty_like(value) for _ in range(self.world_size)]
-        dist.all_gather(pieces, value.contiguous())
+        with _company():
+            dist.all_gather(pieces, value.contiguous())
         return torch.cat(pieces)
 
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.world_size > 1:
-            dist.barrier()
+            with _company():
+                dist.barrier()
 
 
 def open_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
@@ -160,6 +166,24 @@ def hardware(runtime: Runtime) -> str:
         f"{where}, {platform.machine()}, {torch.get_num_threads()} threads a process, "
         f"{runtime.world_size} process{'es' if runtime.world_size > 1 else ''}"
     )
+
+
+@contextlib.contextmanager
+def _company() -> Iterator[None]:
+    """Within, a rank that finds itself left by another says just that.
+
+    Raises:
+        EnvironmentFault: a rank has ended, or cannot be reached any more.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "onnection" not in str(error):
+            raise
+        raise EnvironmentFault(
+            "another of the processes that train together has ended, so this one ends as well; "
+            "see what that one said, then `dmt resume` goes on"
+        ) from error
 
 
 def _device(name: str) -> torch.device:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from dmt.data.decode import decode
+from dmt.data.decode import decode, shown
 from dmt.data.read_ahead import read_ahead
 from dmt.data.sizes import fit_within
 from dmt.engine.runtime import Runtime
 from dmt.engine.scene_forward import Inference, scene_logits
+from dmt.errors import DataError
 from dmt.models.network import Network
 
 _BAND = 1 << 22  # probabilities made at a time: 16 MB, whatever the size of an image
@@ -87,23 +88,29 @@ class Segmenter:
             keep_probs: whether to keep every class's probability: 4·K bytes a pixel.
 
         Raises:
-            DataError: a file cannot be read as an image.
+            DataError: a file cannot be read as an image, or the model has no finite answer to it.
             TypeError: an array is not uint8 (H, W, 3).
         """
-        calls: Iterator[list[Callable[[], NDArray[np.uint8]]]] = (
+        calls: Iterator[list[Callable[[], tuple[NDArray[np.uint8], str]]]] = (
             [partial(_pixels, image)] for image in images
         )
         with closing(read_ahead(calls, self.workers)) as ahead:
-            for (pixels,) in ahead:
-                yield self.predict_pixels(pixels, keep_probs=keep_probs)
+            for ((pixels, name),) in ahead:
+                yield self.predict_pixels(pixels, name, keep_probs=keep_probs)
 
     @torch.no_grad()
-    def predict_pixels(self, pixels: NDArray[np.uint8], *, keep_probs: bool = False) -> Scene:
+    def predict_pixels(
+        self, pixels: NDArray[np.uint8], name: str = "an image", *, keep_probs: bool = False
+    ) -> Scene:
         """The scene of one image.
 
         Args:
             pixels: uint8 (H, W, 3), RGB.
+            name: of the image, as it can stand in a message.
             keep_probs: as in `predict_each`.
+
+        Raises:
+            DataError: the model has no finite answer to it.
         """
         height, width = pixels.shape[:2]
         small = _resized(pixels, *fit_within(height, width, self.max_side))
@@ -112,6 +119,8 @@ class Segmenter:
         logits = [
             scene_logits(net, image, self._inference, self._runtime)[0] for net in self._networks
         ]
+        if not all(bool(each.isfinite().all()) for each in logits):
+            raise DataError(f"the model has no finite answer to {name}; look at it, or train again")
         return self._decide(logits, height, width, keep_probs)
 
     def _decide(self, logits: list[Tensor], height: int, width: int, keep_probs: bool) -> Scene:
@@ -173,13 +182,14 @@ def _source_rows(
     return start, stop, lower - start, upper - start, (at - lower).float()[:, None]
 
 
-def _pixels(image: Any) -> NDArray[np.uint8]:
+def _pixels(image: Any) -> tuple[NDArray[np.uint8], str]:
+    """An image's pixels and its name."""
     if isinstance(image, (str, Path)):
-        return decode(image)
+        return decode(image), shown(image)
     array = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise TypeError(f"an image must be uint8 (H, W, 3), not {array.dtype} {array.shape}")
-    return array
+    return array, "an image"
 
 
 def _resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

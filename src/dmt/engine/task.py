@@ -13,6 +13,13 @@ from dmt.engine.step import Batch, Position
 from dmt.records import ClassSelection, Confusion, Difference
 
 
+class Likeness(NamedTuple):
+    """How alike two labelings of one pool are."""
+
+    agreement: float  # share of equal labels
+    correlation: float | None  # of the confidences; None where one of them does not vary
+
+
 class Labeling(NamedTuple):
     """What a labeling of the pool came to; accuracies are fractions, None where unknown."""
 
@@ -23,12 +30,21 @@ class Labeling(NamedTuple):
     pool_accuracy: float | None
     classes: list[ClassSelection]
     unit: Literal["images", "pixels"] = "images"  # what is counted
+    likeness: Likeness | None = None  # to the other peer's labels of the same round
 
 
 class Score(NamedTuple):
-    """The metric in %, and by class where it has parts (IoU in %, None: absent)."""
+    """The metric in %, on the validation part and on labeled images; and by class.
+
+    By class are `classes`, the metric's parts where it has some (IoU in %, None: absent), the
+    `recall` in % (None: absent) and `truth`, how many images or pixels there are.
+    """
 
     value: float
+    num_images: int
+    training: float | None
+    recall: list[float | None]
+    truth: list[int]
     classes: list[float | None] | None = None
 
 
@@ -62,12 +78,16 @@ class Task(Protocol):
         """The augmented copy of a batch that a student trains on."""
         ...
 
-    def label(self, stage: LabelStage, net: nn.Module, folder: Path) -> Labeling:
-        """Label the whole pool in one pass and store it in `folder`."""
+    def label(self, stage: LabelStage, net: nn.Module, folder: Path, twin: Path | None) -> Labeling:
+        """Label the whole pool in one pass and store it in `folder`.
+
+        `twin` is where the other peer's labels of the same round are, once they are there.
+        """
         ...
 
-    def validate(self, net: nn.Module, fold: int | None) -> Score | None:
-        """The metric on the validation part; None without one."""
+    def validate(self, stage: TrainStage, net: nn.Module) -> Score | None:
+        """The metric on the validation part of the stage's split, None without one, and on at
+        most as many of the labeled images that a stage of the rounds saw."""
         ...
 
     def judge(self, models: Mapping[int | None, Mapping[str, nn.Module]]) -> FinalTable | None:

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dmt.errors import RunError
+from dmt.plain_yaml import read_yaml
 from dmt.records import (
     CONFIG,
     DATA,
     METRICS,
     SUMMARY,
+    Alarm,
     RoundRecord,
     Summary,
+    alarms_in,
     read_json,
     read_metrics,
     read_summary,
@@ -72,7 +73,7 @@ class RunView:
     """`error` or `miou`; an unfinished run's is that of its evaluations, else its task's."""
     supervised_val: float | None
     """The baseline's metric in % on the validation part, to which the rounds' figures compare."""
-    alarms: list[Event]
+    alarms: list[Alarm]
     last: Event | None
     """The newest event; how far an unfinished run has come."""
     elapsed: float | None
@@ -145,8 +146,8 @@ def _events(path: Path) -> list[Event]:
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        settings = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read as YAML: {error}") from error
     return settings if isinstance(settings, dict) else {}
 
@@ -219,10 +220,6 @@ def _validation(staged: list[tuple[Stage, Event]]) -> dict[Stage, float]:
     }
 
 
-def _alarms(events: list[Event], summary: Summary | None) -> list[Event]:
-    """Alarms with their remedy, each once; those of the summary alone have no remedy."""
-    alarms = {str(event.get("message")): event for event in events if event.get("event") == "alarm"}
-    for text in summary.alarms if summary else []:
-        if not any(message in text for message in alarms):
-            alarms[text] = {"kind": "", "message": text, "remedy": ""}
-    return list(alarms.values())
+def _alarms(events: list[Event], summary: Summary | None) -> list[Alarm]:
+    """The summary's; of an unfinished run those of its events. Each statement once."""
+    return summary.alarms if summary else alarms_in(events)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from dmt.escapes import visible
 from dmt.insight import numbers
 from dmt.insight.charts import Axes, Series, dot_chart, interval_chart
 from dmt.insight.classes import pixel_accuracies, score_table
@@ -94,7 +95,7 @@ def render(view: RunView) -> str:
     class_scores, class_notes = score_table(summary, decimals) if summary else ("", [])
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=f"sha256-{digest}",
@@ -124,6 +125,8 @@ def render(view: RunView) -> str:
         machine=list_machine(summary) if summary else [],
         command=summary.command if summary else f"dmt resume {shlex.quote(str(view.folder))}",
     )
+    # HTML's own characters are escaped by now; what turns the direction of reading is not.
+    return visible(page, keep="\n\t")
 
 
 def _about(view: RunView) -> list[str]:

@@ -17,17 +17,21 @@ from dmt.data.pool import Pool
 from dmt.data.pseudo_labels import ImageLabels
 from dmt.data.splits import Split, dms_subsets
 from dmt.data.transforms import Augmentation, strong
+from dmt.engine.finite import refuse_unless_all
 from dmt.engine.forward import ensembles, forward, probabilities, shard, unshard
+from dmt.engine.likeness import Comparison, spread
 from dmt.engine.oracle import all_labels
 from dmt.engine.order import own_slots, rows
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
-from dmt.engine.task import FinalTable, Labeling, Score
-from dmt.metrics.confusion import error_rate
+from dmt.engine.task import FinalTable, Labeling, Likeness, Score
+from dmt.metrics.confusion import class_recall, error_rate
 from dmt.metrics.hidden_scores import class_pseudo_label_accuracy, pseudo_label_accuracy, score
 from dmt.metrics.verdict import compare_predictions
 from dmt.records import ClassSelection, Confusion
+
+_LOOKED_BACK = 500  # labeled images that are looked at beside the validation part, at most
 
 
 class Classification:
@@ -124,15 +128,19 @@ class Classification:
         )
         return batch._replace(images=images)
 
-    def label(self, stage: LabelStage, net: nn.Module, folder: Path) -> Labeling:
+    def label(self, stage: LabelStage, net: nn.Module, folder: Path, twin: Path | None) -> Labeling:
         """See `Task.label`."""
         split = self._splits[stage.fold]
         ids = torch.from_numpy(split.unlabeled.copy())
-        found = [predict(logits) for logits in forward(
-            net, self._pool, shard(ids, self._runtime), self._runtime
-        )]  # fmt: skip
-        label = unshard(torch.cat([p.label for p in found]), len(ids), self._runtime).cpu()
-        code = unshard(torch.cat([p.code for p in found]), len(ids), self._runtime).cpu()
+        answers = [
+            (predict(logits), logits.isfinite().all(dim=1))
+            for logits in forward(net, self._pool, shard(ids, self._runtime), self._runtime)
+        ]
+        label, code, is_finite = (
+            unshard(torch.cat(parts), len(ids), self._runtime).cpu()
+            for parts in zip(*((p.label, p.code, good.int()) for p, good in answers), strict=True)
+        )
+        refuse_unless_all(is_finite.bool(), ids)
         if self._runtime.is_writer:
             ImageLabels.write(
                 folder, ids, label, code, len(self.classes),
@@ -140,7 +148,9 @@ class Classification:
                 seed=self._seed, where=stage.name,
             )  # fmt: skip
         self._runtime.barrier()
-        return self._describe(ImageLabels(folder), split.hidden, stage.is_class_balanced)
+        store = ImageLabels(folder)
+        found = self._describe(store, split.hidden, stage.is_class_balanced)
+        return found if twin is None else found._replace(likeness=_compare(store, twin))
 
     def _describe(
         self, store: ImageLabels, hidden: HiddenLabels, is_class_balanced: bool
@@ -149,6 +159,8 @@ class Classification:
         ids, label = store.ids, store.label
         num_classes = len(self.classes)
         accuracy = class_pseudo_label_accuracy(ids[is_kept], label[is_kept], hidden, num_classes)
+        pool = score(ids, label, hidden, num_classes)
+        recall = class_recall(pool)
         code = torch.full((num_classes,), 0).scatter_reduce(
             0, label[is_kept], store.code[is_kept], "amin", include_self=False
         )
@@ -173,18 +185,39 @@ class Classification:
                     predicted=int((label == index).sum()),
                     selected=int((label[is_kept] == index).sum()),
                     accuracy=_fraction(accuracy[index]),
+                    known=int(pool[index].sum()),
+                    recall=None if np.isnan(recall[index]) else recall[index] / 100,
                 )
                 for index, name in enumerate(self.classes)
             ],
         )
 
-    def validate(self, net: nn.Module, fold: int | None) -> Score | None:
+    def validate(self, stage: TrainStage, net: nn.Module) -> Score | None:
         """See `Task.validate`: error in %."""
-        val = self._splits[fold].val
+        val, known = self._splits[stage.fold].val, self._looked_back(stage)
         if not len(val):
             return None
         counts = self._confusion(self._predict(net, val.ids).argmax(dim=1), val)
-        return Score(error_rate(counts))
+        training: float | None = None
+        if len(known):
+            called = self._predict(net, known.ids).argmax(dim=1)
+            training = error_rate(self._confusion(called, known))
+        return Score(
+            error_rate(counts),
+            num_images=len(val),
+            training=training,
+            recall=[None if np.isnan(each) else each for each in class_recall(counts).tolist()],
+            truth=counts.sum(axis=1).tolist(),
+        )
+
+    def _looked_back(self, stage: TrainStage) -> HiddenLabels:
+        """Labeled images to compare with the validation part: as many, spread over all."""
+        num = min(len(self._splits[stage.fold].val), _LOOKED_BACK) * (stage.role == "round")
+        if not num:
+            return HiddenLabels(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        ids, labels = (column.numpy() for column in self._given(stage))
+        rows = spread(len(ids), num)
+        return HiddenLabels(ids[rows], labels[rows])
 
     def judge(self, models: Mapping[int | None, Mapping[str, nn.Module]]) -> FinalTable | None:
         """See `Task.judge`. Folds are judged together: every labeled image by the models that
@@ -225,7 +258,9 @@ class Classification:
     def num_forward(self, stage: TrainStage | LabelStage) -> int:
         """See `Task.num_forward`."""
         split = self._splits[stage.fold]
-        return len(split.unlabeled) if isinstance(stage, LabelStage) else len(split.val)
+        if isinstance(stage, LabelStage):
+            return len(split.unlabeled)
+        return len(split.val) + len(self._looked_back(stage))
 
     def _predict(self, net: nn.Module, ids: NDArray[np.int64]) -> Tensor:
         return probabilities(
@@ -234,6 +269,14 @@ class Classification:
 
     def _confusion(self, label: Tensor, hidden: HiddenLabels) -> NDArray[np.int64]:
         return score(hidden.ids, label, hidden, len(self.classes))
+
+
+def _compare(store: ImageLabels, twin: Path) -> Likeness | None:
+    """How alike two peers' labels of one pool are; codes tell sure ones apart best."""
+    comparison, other = Comparison(), ImageLabels(twin)
+    assert torch.equal(store.ids, other.ids), "the same pool"
+    comparison.add(*(each.numpy() for each in (store.label, other.label, store.code, other.code)))
+    return comparison.result()
 
 
 def _fraction(percent: float | None) -> float | None:

@@ -20,20 +20,25 @@ from dmt.data.pixel_labels import PixelLabels, PixelLabelWriter
 from dmt.data.read_ahead import read_ahead
 from dmt.data.scene_views import SceneAugmentation, cut_image, cut_plane, photometric, place
 from dmt.data.scenes import ScenePool
+from dmt.engine.finite import refuse_unless_all
 from dmt.engine.forward import ensembles
+from dmt.engine.likeness import Comparison, spread
 from dmt.engine.oracle import all_masks
 from dmt.engine.order import own_slots, rows
 from dmt.engine.runtime import Runtime
 from dmt.engine.scene_forward import Inference, forward_scenes, shard_ids
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
-from dmt.engine.task import FinalTable, Labeling, Score
+from dmt.engine.task import FinalTable, Labeling, Likeness, Score
 from dmt.metrics.confusion import class_recall, iou_per_class, mean_iou
 from dmt.metrics.hidden_scores import score_mask, score_selected_mask
 from dmt.metrics.verdict import compare_counts
 from dmt.records import ClassSelection, Confusion, Difference
 
 Counts = NDArray[np.int64]
+
+_LOOKED_BACK = 50  # labeled images that are looked at beside the validation part, at most
+_COMPARED = 50  # images of the pool in which two peers' labels are compared, at most
 
 
 class _View(NamedTuple):
@@ -175,14 +180,21 @@ class Segmentation:
         )
         return batch._replace(images=images)
 
-    def label(self, stage: LabelStage, net: nn.Module, folder: Path) -> Labeling:
+    def label(self, stage: LabelStage, net: nn.Module, folder: Path, twin: Path | None) -> Labeling:
         """See `Task.label`."""
         split, runtime = self._splits[stage.fold], self._runtime
         mine = shard_ids(torch.from_numpy(split.unlabeled.copy()), runtime)
         writer = PixelLabelWriter(folder, len(self.classes), part=runtime.rank)
+        num_missed = torch.zeros(len(split.unlabeled), dtype=torch.int64)
         for id_, logits in self._logits(net, mine):
-            said = predict(logits.unsqueeze(0))
-            writer.add(id_, said.label[0], said.code[0])
+            if bool(logits.isfinite().all()):
+                said = predict(logits.unsqueeze(0))
+                writer.add(id_, said.label[0], said.code[0])
+            else:
+                num_missed[int(np.searchsorted(split.unlabeled, id_))] = 1
+        # After the last image, so that all ranks stop together.
+        num_missed = runtime.sum(num_missed.to(runtime.device)).cpu()
+        refuse_unless_all(num_missed == 0, torch.from_numpy(split.unlabeled.copy()))
         writer.finish(
             runtime.sum(writer.counts.to(runtime.device)).cpu(),
             fraction=stage.fraction,
@@ -192,7 +204,9 @@ class Segmentation:
             num_parts=runtime.world_size,
         )
         runtime.barrier()
-        return self._describe(PixelLabels(folder), split.hidden, stage.is_class_balanced)
+        store = PixelLabels(folder)
+        found = self._describe(store, split.hidden, stage.is_class_balanced)
+        return found if twin is None else found._replace(likeness=_compare(store, twin))
 
     def _describe(
         self, store: PixelLabels, hidden: HiddenMasks, is_class_balanced: bool
@@ -207,7 +221,7 @@ class Segmentation:
             kept += score_selected_mask(id_, planes.label, planes.is_selected, hidden, num_classes)
         pool, kept = self._over_ranks(pool), self._over_ranks(kept)
         # Transposed, the rows are what was called, and recall becomes precision.
-        precision = class_recall(kept.T)
+        precision, recall = class_recall(kept.T), class_recall(pool)
         cuts = store.thresholds
         lowest = min((cut for cut in cuts if cut is not None), default=0.0)
         return Labeling(
@@ -222,22 +236,39 @@ class Segmentation:
                     predicted=int(store.num_predicted[index]),
                     selected=int(store.num_selected[index]),
                     accuracy=None if np.isnan(precision[index]) else precision[index] / 100,
+                    known=int(pool[index].sum()),
+                    recall=None if np.isnan(recall[index]) else recall[index] / 100,
                 )
                 for index, name in enumerate(self.classes)
             ],
             unit="pixels",
         )
 
-    def validate(self, net: nn.Module, fold: int | None) -> Score | None:
+    def validate(self, stage: TrainStage, net: nn.Module) -> Score | None:
         """See `Task.validate`: mean IoU in %."""
-        val = self._splits[fold].val
+        val, known = self._splits[stage.fold].val, self._looked_back(stage)
         if not len(val):
             return None
         counts = self.counts({"a": net}, val)["a"].sum(axis=0)
         if not counts.any():
             return None  # nothing but pixels that are left out
-        iou = [None if np.isnan(value) else value for value in iou_per_class(counts).tolist()]
-        return Score(_miou(counts), iou)
+        back = (
+            self.counts({"a": net}, known)["a"].sum(axis=0) if len(known) else np.zeros_like(counts)
+        )
+        return Score(
+            _miou(counts),
+            num_images=len(val),
+            training=_miou(back) if back.any() else None,
+            recall=_known(class_recall(counts)),
+            truth=counts.sum(axis=1).tolist(),
+            classes=_known(iou_per_class(counts)),
+        )
+
+    def _looked_back(self, stage: TrainStage) -> HiddenMasks:
+        """Labeled images to compare with the validation part: as many, spread over all."""
+        num = min(len(self._splits[stage.fold].val), _LOOKED_BACK) * (stage.role == "round")
+        given = self._given(stage) if num else self._splits[stage.fold].given
+        return HiddenMasks(given.ids[spread(len(given), num)], given)
 
     def judge(self, models: Mapping[int | None, Mapping[str, nn.Module]]) -> FinalTable | None:
         """See `Task.judge`. Folds are judged together: every labeled image by the models that
@@ -269,7 +300,9 @@ class Segmentation:
     def num_forward(self, stage: TrainStage | LabelStage) -> int:
         """See `Task.num_forward`."""
         split = self._splits[stage.fold]
-        return len(split.unlabeled) if isinstance(stage, LabelStage) else len(split.val)
+        if isinstance(stage, LabelStage):
+            return len(split.unlabeled)
+        return len(split.val) + len(self._looked_back(stage))
 
     def _logits(self, net: nn.Module, ids: Tensor) -> Iterator[tuple[int, Tensor]]:
         return forward_scenes(net, self._pool, ids, self._inference, self._runtime, self._workers)
@@ -281,9 +314,11 @@ class Segmentation:
         shape = (len(hidden), num_classes, num_classes)
         names = [*nets, *ensembles({name: torch.zeros(()) for name in nets})]
         counts = {name: np.zeros(shape, dtype=np.int64) for name in names}
+        num_missed = np.zeros(len(hidden), dtype=np.int64)
         mine = shard_ids(torch.from_numpy(hidden.ids.copy()), self._runtime)
         for found in zip(*(self._logits(net, mine) for net in nets.values()), strict=True):
             (id_,) = {each for each, _ in found}
+            num_missed[place_of[id_]] = sum(not bool(each.isfinite().all()) for _, each in found)
             probs = {
                 name: logits.softmax(dim=0) for name, (_, logits) in zip(nets, found, strict=True)
             }
@@ -291,6 +326,8 @@ class Segmentation:
                 counts[name][place_of[id_]] = score_mask(
                     id_, prob.argmax(dim=0), hidden, num_classes
                 )
+        is_answered = torch.from_numpy(self._over_ranks(num_missed) == 0)
+        refuse_unless_all(is_answered, torch.from_numpy(hidden.ids.copy()))
         return {name: self._over_ranks(count) for name, count in counts.items()}
 
     def _over_ranks(self, counts: Counts) -> Counts:
@@ -300,6 +337,20 @@ class Segmentation:
             self._runtime.sum(torch.from_numpy(counts).to(self._runtime.device)).cpu().numpy()
         )
         return summed
+
+
+def _compare(store: PixelLabels, twin: Path) -> Likeness | None:
+    """How alike two peers' labels are, over images spread over the pool."""
+    comparison, other = Comparison(), PixelLabels(twin)
+    ids = store.ids.numpy()
+    for id_ in ids[spread(len(ids), _COMPARED)].tolist():
+        ours, theirs = store.read(id_), other.read(id_)
+        comparison.add(ours.label, theirs.label, ours.confidence, theirs.confidence)
+    return comparison.result()
+
+
+def _known(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]
 
 
 def _miou(counts: Counts) -> float:

@@ -171,6 +171,25 @@ def test_a_damaged_batch_is_named(tmp_path: Path, content: bytes, match: str) ->
     assert "torchvision.datasets.CIFAR10" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["test_batch", "batches.meta"])
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\x7f", b"p2147483647\n"])
+def test_a_far_place_in_the_memo_is_refused(tmp_path: Path, name: str, put: bytes) -> None:
+    """The reader would make room for all places before it: many GB, for a file of a few bytes."""
+    folder = write(tmp_path / "data")
+    (folder / name).write_bytes(b"\x80\x02}" + put + b".")
+    with pytest.raises(DataError, match="no whole pickle"):
+        open_catalog(folder)
+
+
+def test_a_list_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data")
+    names: list[Any] = []
+    names.append(names)
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names * 10}, protocol=2))
+    with pytest.raises(DataError, match="does not name ten classes"):
+        open_catalog(folder)
+
+
 @pytest.mark.parametrize("names", [None, ["one"], [1] * 10, "abcdefghij"])
 def test_batches_meta_must_name_ten_classes(tmp_path: Path, names: Any) -> None:
     folder = write(tmp_path / "data")

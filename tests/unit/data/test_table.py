@@ -105,7 +105,7 @@ def test_links_that_leave_the_folder_are_refused(tmp_path: Path, linked: str) ->
     )
     target = tmp_path / "secret" / ("x.jpg" if linked == "x.jpg" else "")
     (root / linked).symlink_to(target)
-    with pytest.raises(DataError, match=r"line 4: the link .* leaves the CSV's folder"):
+    with pytest.raises(DataError, match=r"line 4: the link .* leaves the data folder"):
         open_catalog(path)
 
 

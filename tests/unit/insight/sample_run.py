@@ -20,6 +20,7 @@ from dmt.records import (
     ImagesSeen,
     RoundRecord,
     Summary,
+    alarms_in,
     write_json,
     write_text,
 )
@@ -72,7 +73,7 @@ def write_sample_run(
     write_text(run / METRICS, "".join(json.dumps(event) + "\n" for event in events))
     if finished:
         summary = _summary(chance, verdict, classes, dataset, is_hidden_known)
-        write_json(run / SUMMARY, summary)
+        write_json(run / SUMMARY, summary.model_copy(update={"alarms": alarms_in(events)}))
     return run
 
 
@@ -164,10 +165,10 @@ def _events(
                                              is_hidden_known))  # fmt: skip
                 add("finished", stage, seconds=0.3)
             if number == 2 and alarm:
-                add("alarm", "round2/label/b", kind="class_vanishing",
+                add("alarm", "round2/label/b", kind="vanished-class",
                     message=f"Class {classes[-1]} makes up 0.4 % of what teacher b kept in "
                     "round 2, and 10 % of the labels.",
-                    remedy="Try selection.rule=class_balanced, or label more of it.")  # fmt: skip
+                    remedy="Try selection.kind=class-balanced, or label more of it.")  # fmt: skip
         for peer in "ab":
             train(f"round{number}/{peer}", number, peer, number * NUM_STEPS * BATCH, NUM_STEPS)
     train("baseline/a", 0, "a", 0, NUM_STEPS * (ROUNDS + 1))

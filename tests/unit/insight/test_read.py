@@ -79,8 +79,10 @@ def test_a_half_finished_run_tells_its_rounds_from_its_events(tmp_path: Path) ->
 
 
 def test_an_alarm_of_the_events_keeps_its_remedy_and_is_not_repeated(tmp_path: Path) -> None:
-    (alarm,) = read_run(write_sample_run(tmp_path / "run")).alarms
-    assert alarm["remedy"].startswith("Try selection.rule")
+    for finished in (True, False):
+        (alarm,) = read_run(write_sample_run(tmp_path / f"{finished}", finished=finished)).alarms
+        assert (alarm.kind, alarm.stage) == ("vanished-class", "round2/label/b")
+        assert alarm.remedy.startswith("Try selection.kind")
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from dmt.data.catalog import Catalog, Part
 from dmt.data.decode import shown
+from dmt.data.finding import refuse_outside
 from dmt.errors import DataError
 
 _BATCHES = "cifar-10-batches-py"
@@ -70,11 +72,12 @@ def batches_folder(place: Path) -> Path | None:
     return None
 
 
-def read_batches(folder: Path) -> Catalog:
+def read_batches(folder: Path, *, follow_links: bool = False) -> Catalog:
     """CIFAR-10 from its batches: 50 000 labeled training images and 10 000 test images.
 
     Args:
         folder: holds `data_batch_1` … `data_batch_5`, `test_batch` and `batches.meta`.
+        follow_links: whether they may be links that leave it.
 
     Returns:
         A catalog with images uint8 (60000, 32, 32, 3) in memory, the test images first.
@@ -82,6 +85,9 @@ def read_batches(folder: Path) -> Catalog:
     Raises:
         DataError: a file is missing, damaged, not what CIFAR-10 has, or asks to run code.
     """
+    limit = None if follow_links else os.path.realpath(folder)
+    for name in (_META, *_TRAIN, _TEST):
+        refuse_outside(folder / name, limit)
     classes = _read_classes(folder / _META)
     names = (_TEST, *_TRAIN)
     num = _NUM_IN_BATCH * len(names)
@@ -110,12 +116,9 @@ def read_batches(folder: Path) -> Catalog:
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:
-    names = _text(_load(path).get("label_names"))
-    if (
-        not isinstance(names, list)
-        or len(names) != _NUM_CLASSES
-        or not all(isinstance(name, str) and name for name in names)
-    ):
+    held = _load(path).get("label_names")
+    names = [_text(name) for name in held] if isinstance(held, list) else []
+    if len(names) != _NUM_CLASSES or not all(isinstance(name, str) and name for name in names):
         raise _damaged(path, "it does not name ten classes")
     return tuple(names)
 
@@ -149,6 +152,7 @@ def _load(path: Path) -> dict[str, Any]:
     if len(content) > _MAX_BYTES:
         raise _damaged(path, "it is larger than any of CIFAR-10's files")
     try:
+        _refuse_far_places(content)
         loaded = _Reader(io.BytesIO(content), encoding="latin1").load()
     except _RefusedError as error:
         raise DataError(
@@ -158,7 +162,18 @@ def _load(path: Path) -> dict[str, Any]:
         raise _damaged(path, "it is no whole pickle") from error
     if not isinstance(loaded, dict):
         raise _damaged(path, "it holds no dictionary")
-    return {str(_text(key)): value for key, value in loaded.items()}
+    texts = ((_text(key), value) for key, value in loaded.items())
+    return {key: value for key, value in texts if isinstance(key, str)}
+
+
+def _refuse_far_places(content: bytes) -> None:
+    """Raise ValueError if a pickle numbers what it remembers higher than it has bytes.
+
+    The reader makes room for all lower numbers: nine bytes could ask for more than any memory has.
+    """
+    for opcode, place, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(place or 0) >= len(content):
+            raise ValueError(f"place {place} in a pickle of {len(content)} bytes")
 
 
 def _damaged(path: Path, why: str) -> DataError:
@@ -166,9 +181,7 @@ def _damaged(path: Path, why: str) -> DataError:
 
 
 def _text(value: Any) -> Any:
-    """Bytes as text, also inside a list: files saved anew by Python 3 hold bytes."""
-    if isinstance(value, list):
-        return [_text(item) for item in value]
+    """Bytes as text: files saved anew by Python 3 hold bytes."""
     return value.decode("latin1") if isinstance(value, bytes) else value
 
 

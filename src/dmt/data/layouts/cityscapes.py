@@ -10,7 +10,8 @@ from pathlib import Path
 
 from dmt.core import IGNORE_INDEX
 from dmt.data.catalog import Catalog, Part
-from dmt.data.decode import shown, walk
+from dmt.data.decode import shown
+from dmt.data.finding import image_paths
 from dmt.data.layouts.scene_rows import (
     SceneRows,
     by_stem,
@@ -44,11 +45,12 @@ def has_cityscapes(root: Path) -> bool:
     return (root / _IMAGES).is_dir()
 
 
-def read_cityscapes(root: Path) -> Catalog:
+def read_cityscapes(root: Path, *, follow_links: bool = False) -> Catalog:
     """The train and val images of Cityscapes, with the 19 classes that are scored.
 
     Args:
         root: absolute path of the folder that holds `leftImg8bit/` and `gtFine/`.
+        follow_links: whether links may leave it.
 
     Returns:
         A catalog of layout `cityscapes`. Masks are `*_labelTrainIds` where every image that has
@@ -59,7 +61,7 @@ def read_cityscapes(root: Path) -> Catalog:
         DataError: a mask has no image, two files have one stem, no image to train on has a mask,
             or one kind of mask covers only some images and the other kind only others.
     """
-    gathered = SceneRows()
+    gathered = SceneRows(follow_links=follow_links)
     gathered.tell_unused(root, ("labeled.txt", "classes.txt"), f"{_IMAGES}/")
     images: dict[Part, dict[str, str]] = {}
     for name in subfolders(root / _IMAGES):
@@ -68,10 +70,9 @@ def read_cityscapes(root: Path) -> Catalog:
             path = f"{_IMAGES}/{name}"
             gathered.tell("ignored-folder", path, f"{shown(path)}/ is not used: {reason}")
             continue
-        found = walk(root / _IMAGES / name, root)
-        gathered.others += found.others
-        images[_PARTS[name]] = by_stem(found.images, f"{_IMAGES}/{name}/", f"_{_IMAGES}")
-    kind, masks = _masks(root)
+        found = gathered.images_in(root, root / _IMAGES / name)
+        images[_PARTS[name]] = by_stem(found, f"{_IMAGES}/{name}/", f"_{_IMAGES}")
+    kind, masks = _masks(root, follow_links)
     for part, of_part in masks.items():
         gathered.add(images.get(part, {}), of_part, part)
     require_masks(root, gathered, "put the masks into gtFine/train/<city>/")
@@ -79,12 +80,13 @@ def read_cityscapes(root: Path) -> Catalog:
     return scene_catalog(root, "cityscapes", CLASSES, coding, gathered)
 
 
-def _masks(root: Path) -> tuple[str, dict[Part, dict[str, str]]]:
+def _masks(root: Path, follow_links: bool) -> tuple[str, dict[Part, dict[str, str]]]:
     """Which kind of mask is used, and those of it by part and stem."""
     by_kind: dict[str, dict[Part, dict[str, str]]] = {_TRAIN_IDS: {}, _LABEL_IDS: {}}
     for name, part in _PARTS.items():
         folder = root / _MASKS / name
-        files = walk(folder, root).images if folder.is_dir() else []
+        is_there = folder.is_dir()
+        files = image_paths(folder, root, follow_links=follow_links) if is_there else []
         for kind, masks in by_kind.items():
             ending = f"_{_MASKS}_{kind}"
             of_kind = [path for path in files if os.path.splitext(path)[0].endswith(ending)]

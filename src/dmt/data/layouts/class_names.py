@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmt.data.decode import shown
+from dmt.data.layouts.list_files import read_text
 from dmt.data.mask_files import MAX_CLASSES, Color
 from dmt.errors import DataError
 
@@ -37,7 +38,7 @@ class ClassList:
     void_colors: tuple[Color, ...]
 
 
-def read_class_list(root: Path) -> ClassList | None:
+def read_class_list(root: Path, *, follow_links: bool = False) -> ClassList | None:
     """Read `classes.txt` in `root`; None where there is none.
 
     One name a line, optionally followed by a colour (`128 64 128` or `#804080`); blank lines and
@@ -45,17 +46,12 @@ def read_class_list(root: Path) -> ClassList | None:
 
     Raises:
         DataError: it names fewer than two classes or more than 255, a name or a colour twice, or
-            a line is not understood.
+            a line is not understood, or the file is a link that leaves `root` and may not.
     """
     path = root / FILE
-    if not path.is_file():
+    text = read_text(path, root, follow_links=follow_links)
+    if text is None:
         return None
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown(path)} is not UTF-8 text: save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
     entries = [
         (number, *_entry(path, number, line.strip()))
         for number, line in enumerate(text.splitlines(), 1)

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from dmt.data.catalog import UNLABELED, Catalog, Part, Problem, natural_key, no_unlabeled
-from dmt.data.decode import Listing, is_image, shown, walk
+from dmt.data.decode import is_image, shown
+from dmt.data.finding import Listing, is_folder, walk
 from dmt.errors import DataError
 
 _HELD_OUT = {"val": Part.VAL, "test": Part.TEST}
@@ -36,16 +37,24 @@ class _Rows:
     rows: list[tuple[str, str | None, Part]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    follow_links: bool = False
+
+    def found(self, root: Path, folder: Path) -> Listing:
+        """What lies below `folder`; what is no image is noted."""
+        found = walk(folder, root, follow_links=self.follow_links)
+        self.others += found.others
+        return found
 
     def tell(self, kind: str, path: str, message: str) -> None:
         self.problems.append(Problem(kind, path, message))
 
 
-def read_folders(root: Path) -> Catalog:
+def read_folders(root: Path, *, follow_links: bool = False) -> Catalog:
     """The images below `root`, with the labels and parts that its folders' names give them.
 
     Args:
         root: absolute path of the data folder.
+        follow_links: whether links may leave it.
 
     Returns:
         A catalog of layout `class-folders` or `train-test-folders`. `labeled/` wins over
@@ -57,14 +66,13 @@ def read_folders(root: Path) -> Catalog:
             link that leaves `root`.
     """
     folders, has_images = _top(root)
-    gathered = _Rows()
+    gathered = _Rows(follow_links=follow_links)
     if "labeled" in folders or "train" in folders:
         labeled = "labeled" if "labeled" in folders else "train"
         classes = _labeled(root, labeled, gathered)
         if "unlabeled" in folders:
-            found = walk(root / "unlabeled", root)
+            found = gathered.found(root, root / "unlabeled")
             gathered.rows += [(path, None, Part.TRAIN) for path in found.images]
-            gathered.others += found.others
         for name in folders:
             if name in _HELD_OUT:
                 _held_out(root, name, classes, labeled, gathered)
@@ -87,8 +95,8 @@ def _top(root: Path) -> tuple[list[str], bool]:
     try:
         with os.scandir(root) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
-            folders = [entry.name for entry in visible if entry.is_dir()]
-            files = [entry.name for entry in visible if not entry.is_dir()]
+            folders = [entry.name for entry in visible if is_folder(entry)]
+            files = [entry.name for entry in visible if not is_folder(entry)]
     except OSError as error:
         raise DataError(f"the folder {shown(root)} cannot be read: {error.strerror}") from error
     return sorted(folders, key=natural_key), any(is_image(name) for name in files)
@@ -112,7 +120,7 @@ def _by_class(found: Listing, prefix: str) -> tuple[dict[str, list[str]], list[s
 
 def _labeled(root: Path, name: str, gathered: _Rows) -> list[str]:
     """Gather the labeled images of `labeled/` or `train/`; the names of the classes."""
-    found = walk(root / name, root)
+    found = gathered.found(root, root / name)
     by_class, loose = _by_class(found, name + "/")
     if loose:
         raise DataError(
@@ -131,13 +139,12 @@ def _labeled(root: Path, name: str, gathered: _Rows) -> list[str]:
                 "add some or remove it"
             )
         gathered.rows += [(path, class_name, Part.TRAIN) for path in paths]
-    gathered.others += found.others
     return sorted(by_class, key=natural_key)
 
 
 def _held_out(root: Path, name: str, classes: list[str], labeled: str, gathered: _Rows) -> None:
     """Gather the images of `val/` or `test/`."""
-    found = walk(root / name, root)
+    found = gathered.found(root, root / name)
     by_class, loose = _by_class(found, name + "/")
     strange = sorted((c for c in by_class if by_class[c] and c not in classes), key=natural_key)
     if strange:
@@ -166,7 +173,6 @@ def _held_out(root: Path, name: str, classes: list[str], labeled: str, gathered:
             f"{_count(len(loose), 'image')} directly in {name}/ {_be(len(loose))} in no class "
             "folder and not used",
         )
-    gathered.others += found.others
 
 
 def _plain(root: Path, folders: list[str], has_images: bool, gathered: _Rows) -> list[str]:
@@ -175,7 +181,7 @@ def _plain(root: Path, folders: list[str], has_images: bool, gathered: _Rows) ->
         raise DataError(f"{shown(root)} holds no image: give the folder that holds your images")
     if len(folders) < 2 or not _RESERVED.isdisjoint(folders) or _data_sets(root, folders):
         raise _not_recognised(root, folders, has_images)
-    found = walk(root)
+    found = gathered.found(root, root)
     by_class, loose = _by_class(found, "")
     if not found.images:
         raise DataError(f"{shown(root)} holds no image: give the folder that holds your images")
@@ -193,7 +199,6 @@ def _plain(root: Path, folders: list[str], has_images: bool, gathered: _Rows) ->
                 class_name,
                 f"the folder {shown(class_name)} holds no image and is not a class",
             )
-    gathered.others += found.others
     return sorted((name for name in by_class if by_class[name]), key=natural_key)
 
 

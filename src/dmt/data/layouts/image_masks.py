@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dmt.data.catalog import Catalog, Part
-from dmt.data.decode import shown, walk
+from dmt.data.decode import shown
 from dmt.data.layouts.mask_coding import find_coding
 from dmt.data.layouts.scene_rows import (
     SceneRows,
@@ -38,12 +38,13 @@ def _is_in(root: Path, name: str) -> bool:
     return all((root / name / each).is_dir() for each in (_IMAGES, _MASKS))
 
 
-def read_image_masks(root: Path) -> Catalog:
+def read_image_masks(root: Path, *, follow_links: bool = False) -> Catalog:
     """The images of `root`, each with the mask of the same relative path but for the suffix.
 
     Args:
         root: absolute path of a folder with `images/` and `masks/` (or both in `train/`), and
             perhaps both in `val/` and in `test/`, images in `unlabeled/`, and `classes.txt`.
+        follow_links: whether links may leave it.
 
     Returns:
         A catalog of layout `image-mask-folders`; an image without a mask is unlabeled.
@@ -52,7 +53,7 @@ def read_image_masks(root: Path) -> Catalog:
         DataError: a folder is missing, a mask has no image, two files have one stem, there is no
             image or no mask to train on, or `classes.txt` or a mask cannot be used.
     """
-    gathered = SceneRows()
+    gathered = SceneRows(follow_links=follow_links)
     is_plain = any((root / name).is_dir() for name in (_IMAGES, _MASKS))
     used = (_IMAGES, _MASKS) if is_plain else ("train",)
     _gather(root, "" if is_plain else "train/", Part.TRAIN, gathered)
@@ -60,9 +61,8 @@ def read_image_masks(root: Path) -> Catalog:
         if name in _HELD_OUT:
             _gather(root, name + "/", _HELD_OUT[name], gathered)
         elif name == "unlabeled":
-            found = walk(root / name, root)
-            gathered.rows += [(path, "", Part.TRAIN) for path in found.images]
-            gathered.others += found.others
+            unlabeled = gathered.images_in(root, root / name)
+            gathered.rows += [(path, "", Part.TRAIN) for path in unlabeled]
         elif name not in used:
             gathered.tell(
                 "ignored-folder",
@@ -70,7 +70,7 @@ def read_image_masks(root: Path) -> Catalog:
                 f"the folder {shown(name)}/ is not used, since there are images/ and masks/",
             )
     require_masks(root, gathered, "put masks of the same name into masks/")
-    classes, coding, problems = find_coding(root, gathered.masks)
+    classes, coding, problems = find_coding(root, gathered.masks, follow_links=follow_links)
     gathered.problems += problems
     return scene_catalog(root, "image-mask-folders", classes, coding, gathered)
 
@@ -83,8 +83,6 @@ def _gather(root: Path, prefix: str, part: Part, gathered: SceneRows) -> None:
                 f"{shown(root / prefix)} lacks the folder {name}/: a segmentation needs images/ "
                 "and masks/ side by side"
             )
-        listing = walk(folder, root)
-        gathered.others += listing.others
-        return by_stem(listing.images, f"{prefix}{name}/")
+        return by_stem(gathered.images_in(root, folder), f"{prefix}{name}/")
 
     gathered.add(found(_IMAGES), found(_MASKS), part)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from dmt.data.decode import shown
+from dmt.data.finding import refuse_outside
 from dmt.errors import DataError
 
 _WORD = re.compile(r"\"([^\"]*)\"(?!\S)|'([^']*)'(?!\S)|(\S+)")
@@ -39,24 +40,24 @@ class ListLine:
         raise DataError(f"{shown(self.file)}, line {self.number}: {why}")
 
 
-def read_list(path: Path) -> list[ListLine] | None:
+def read_list(path: Path, root: Path, *, follow_links: bool) -> list[ListLine] | None:
     """The lines of a list in order; None where there is no such file.
 
     Blank lines and those that begin with `#` are passed over; a slash in front of a path is too,
     since lists of VOC are found with one.
 
+    Args:
+        path: of the list.
+        root: the data folder.
+        follow_links: whether the list may be a link that leaves it.
+
     Raises:
         DataError: the file cannot be read, a line holds more than two paths, or a path leaves
             the data folder.
     """
-    if not path.is_file():
+    text = read_text(path, root, follow_links=follow_links)
+    if text is None:
         return None
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown(path)} is not UTF-8 text: save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
     lines = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -88,13 +89,36 @@ def _normalised(file: Path, number: int, path: str) -> str:
     return normalised
 
 
-def inside(root: Path, path: str) -> str:
+def inside(root: Path, path: str, *, follow_links: bool) -> str:
     """What is wrong with `path`, relative to `root`, as a file to read; empty if nothing is."""
     full = os.path.join(root, path)
     if not os.path.isfile(full):
         hint = "write / instead of \\" if "\\" in path else "paths are relative to the data folder"
         return f"there is no file {shown(path)}: {hint}"
-    real_root, real = os.path.realpath(root), os.path.realpath(full)
-    if not real.startswith(real_root.rstrip(os.sep) + os.sep):
-        return f"the link {shown(path)} leaves the data folder: put the file itself there"
+    try:
+        refuse_outside(full, None if follow_links else os.path.realpath(root))
+    except DataError as error:
+        return str(error)
     return ""
+
+
+def read_text(path: Path, root: Path, *, follow_links: bool) -> str | None:
+    """The content of a text file of a data set; None where there is no such file.
+
+    Args:
+        path: of the file, UTF-8 with or without a byte order mark.
+        root: the data folder.
+        follow_links: whether the file may be a link that leaves it.
+
+    Raises:
+        DataError: it cannot be read, or leaves the data folder.
+    """
+    if not path.is_file():
+        return None
+    refuse_outside(path, None if follow_links else os.path.realpath(root))
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{shown(path)} is not UTF-8 text: save it as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error

@@ -22,7 +22,9 @@ _ONLY_BLACK_AND_WHITE = frozenset({0, 255})
 _BLACK_AND_WHITE = (0, *[WRONG] * 254, 1)
 
 
-def find_coding(root: Path, masks: Sequence[str]) -> tuple[tuple[str, ...], Coding, list[Problem]]:
+def find_coding(
+    root: Path, masks: Sequence[str], *, follow_links: bool = False
+) -> tuple[tuple[str, ...], Coding, list[Problem]]:
     """The classes of a set and how its masks are to be read.
 
     Masks are opened only where that is needed: all of them where no `classes.txt` names the
@@ -31,12 +33,13 @@ def find_coding(root: Path, masks: Sequence[str]) -> tuple[tuple[str, ...], Codi
     Args:
         root: the data folder.
         masks: paths of all masks, relative to it.
+        follow_links: whether `classes.txt` may be a link that leaves it.
 
     Raises:
         DataError: `classes.txt` cannot be used, a mask that was opened cannot be read, or there
             is no `classes.txt` and the masks hold one value, or one above 254.
     """
-    listed = read_class_list(root)
+    listed = read_class_list(root, follow_links=follow_links)
     if listed is None:
         return _unnamed(root, masks)
     coding = Coding(

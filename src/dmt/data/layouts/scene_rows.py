@@ -12,6 +12,7 @@ import numpy as np
 
 from dmt.data.catalog import UNLABELED, Catalog, MaskFiles, Part, Problem, natural_key
 from dmt.data.decode import shown
+from dmt.data.finding import is_folder, walk
 from dmt.data.layouts.folders import ignored_files, refuse_twins
 from dmt.data.mask_files import Coding
 from dmt.errors import DataError
@@ -26,6 +27,13 @@ class SceneRows:
     rows: list[tuple[str, str, Part]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    follow_links: bool = False
+
+    def images_in(self, root: Path, folder: Path) -> list[str]:
+        """The images below `folder`, relative to `root`; other files are noted."""
+        found = walk(folder, root, follow_links=self.follow_links)
+        self.others += found.others
+        return found.images
 
     def tell(self, kind: str, path: str, message: str) -> None:
         """Add a problem."""
@@ -71,7 +79,7 @@ def subfolders(folder: Path) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.is_dir()]
+            names = [entry.name for entry in entries if is_folder(entry)]
     except OSError as error:
         raise DataError(f"the folder {shown(folder)} cannot be read: {error.strerror}") from error
     return sorted((name for name in names if not name.startswith(".")), key=natural_key)

@@ -29,13 +29,14 @@ def has_split_lists(root: Path) -> bool:
     return (root / LABELED).is_file()
 
 
-def read_split_lists(root: Path) -> Catalog:
+def read_split_lists(root: Path, *, follow_links: bool = False) -> Catalog:
     """The images that the lists in `root` name, with paths relative to it.
 
     Args:
         root: absolute path of a folder with `labeled.txt` (a line is `image mask`) and perhaps
             `val.txt`, `test.txt` (likewise), `unlabeled.txt` (masks there are not used; images
             that `labeled.txt` names as well stay labeled) and `classes.txt`.
+        follow_links: whether links may leave it.
 
     Returns:
         A catalog of layout `split-lists`.
@@ -48,7 +49,7 @@ def read_split_lists(root: Path) -> Catalog:
     first: dict[str, ListLine] = {}
     num_again = num_masks = 0
     for name, part in _LISTS.items():
-        for line in read_list(root / name) or []:
+        for line in read_list(root / name, root, follow_links=follow_links) or []:
             key = unicodedata.normalize("NFC", line.image)
             twin = first.setdefault(key, line)
             if twin is not line:
@@ -59,7 +60,7 @@ def read_split_lists(root: Path) -> Catalog:
                     f"{shown(line.image)} is already on line {twin.number} of {twin.file.name}: "
                     "remove one of the two"
                 )
-            _check(root, line, needs_mask=name != _UNLABELED)
+            _check(root, line, follow_links, needs_mask=name != _UNLABELED)
             num_masks += name == _UNLABELED and bool(line.mask)
             mask = "" if name == _UNLABELED else line.mask
             gathered.rows.append((line.image, mask, part))
@@ -72,18 +73,18 @@ def read_split_lists(root: Path) -> Catalog:
         message = f"{num_masks} of the images in {_UNLABELED} come with masks, which are not used"
         gathered.tell("ignored-files", _UNLABELED, message)
     require_masks(root, gathered, f"write lines 'image mask' into {LABELED}")
-    classes, coding, problems = find_coding(root, gathered.masks)
+    classes, coding, problems = find_coding(root, gathered.masks, follow_links=follow_links)
     gathered.problems += problems
     return scene_catalog(root, "split-lists", classes, coding, gathered)
 
 
-def _check(root: Path, line: ListLine, needs_mask: bool) -> None:
-    if fault := inside(root, line.image):
+def _check(root: Path, line: ListLine, follow_links: bool, needs_mask: bool) -> None:
+    if fault := inside(root, line.image, follow_links=follow_links):
         line.refuse(fault)
     if needs_mask and not line.mask:
         line.refuse(
             f"{shown(line.image)} comes without a mask: write 'image mask', or move the line to "
             f"{_UNLABELED}"
         )
-    if needs_mask and (fault := inside(root, line.mask)):
+    if needs_mask and (fault := inside(root, line.mask, follow_links=follow_links)):
         line.refuse(fault)

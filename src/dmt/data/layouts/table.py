@@ -15,6 +15,7 @@ import numpy as np
 
 from dmt.data.catalog import UNLABELED, Catalog, Part, natural_key, no_unlabeled
 from dmt.data.decode import shown
+from dmt.data.finding import refuse_outside
 from dmt.errors import DataError
 
 _HEADERS = (["path", "label"], ["path", "label", "split"])
@@ -38,7 +39,8 @@ class _Folder:
     """The folder of the CSV, and which of its subfolders are known to lie inside."""
 
     root: str
-    inside: dict[str, bool] = field(default_factory=dict)
+    limit: str | None  # what links may not leave
+    inside: set[str] = field(default_factory=set)
 
     def check(self, path: str) -> None:
         """Raise _LineError unless the normalised relative `path` is a file within this folder."""
@@ -50,25 +52,24 @@ class _Folder:
             raise _LineError(f"there is no file {shown(path)}: {hint}")
         # A link is rare and resolving every file is slow: folders are resolved once.
         parent = os.path.dirname(full)
-        if parent not in self.inside:
-            self.inside[parent] = self._holds(parent)
-        if not self.inside[parent] or (os.path.islink(full) and not self._holds(full)):
-            raise _LineError(
-                f"the link {shown(path)} leaves the CSV's folder: put the file itself there"
-            )
-
-    def _holds(self, path: str) -> bool:
-        real_root, real = os.path.realpath(self.root), os.path.realpath(path)
-        return real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep)
+        try:
+            if parent not in self.inside:
+                refuse_outside(parent, self.limit)
+                self.inside.add(parent)
+            if os.path.islink(full):
+                refuse_outside(full, self.limit)
+        except DataError as error:
+            raise _LineError(str(error)) from error
 
 
-def read_table(path: Path) -> Catalog:
+def read_table(path: Path, *, follow_links: bool = False) -> Catalog:
     """The images that a CSV lists, relative to the folder it lies in.
 
     Args:
         path: UTF-8 text (with or without a byte order mark), comma-separated, with the header
             `path,label` or `path,label,split`. An empty label is an unlabeled image, an empty
             split is train.
+        follow_links: whether links may leave the folder it lies in.
 
     Returns:
         A catalog of layout `csv`.
@@ -85,7 +86,9 @@ def read_table(path: Path) -> Catalog:
             "must be path,label or path,label,split, with commas"
         )
     faults: dict[int, str] = {}
-    rows = _rows(path, records, len(header), faults)
+    limit = None if follow_links else os.path.realpath(path.parent)
+    folder = _Folder(str(path.parent), limit)
+    rows = _rows(folder, records, len(header), faults)
     classes = sorted({r.label for r in rows if r.label and r.part is Part.TRAIN}, key=natural_key)
     known = set(classes)
     if not faults:
@@ -127,10 +130,12 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _rows(
-    path: Path, records: Iterator[tuple[int, list[str]]], num_columns: int, faults: dict[int, str]
+    folder: _Folder,
+    records: Iterator[tuple[int, list[str]]],
+    num_columns: int,
+    faults: dict[int, str],
 ) -> list[_Row]:
     """The lines that are right, sorted by path; the others go into `faults`."""
-    folder = _Folder(str(path.parent))
     rows: list[_Row] = []
     first: dict[str, int] = {}
     for line, fields in records:

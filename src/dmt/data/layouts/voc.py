@@ -6,11 +6,13 @@ Which images a run learns from is in the lists of `ImageSets/Segmentation/`.
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from dmt.core import IGNORE_INDEX
 from dmt.data.catalog import Catalog, Part
-from dmt.data.decode import shown, walk
+from dmt.data.decode import shown
+from dmt.data.finding import image_paths
 from dmt.data.layouts.list_files import ListLine, inside, read_list
 from dmt.data.layouts.scene_rows import (
     SceneRows,
@@ -54,7 +56,7 @@ def voc_folder(root: Path) -> Path | None:
     return None
 
 
-def read_voc(root: Path) -> Catalog:
+def read_voc(root: Path, *, follow_links: bool = False) -> Catalog:
     """The images of VOC with the 21 usual classes.
 
     Training images are those in `trainaug.txt`; where there is none, those in `train.txt` and,
@@ -62,6 +64,7 @@ def read_voc(root: Path) -> Catalog:
 
     Args:
         root: absolute path of the folder that holds `JPEGImages/`.
+        follow_links: whether links may leave it.
 
     Returns:
         A catalog of layout `voc`. A training image without a mask is unlabeled.
@@ -70,15 +73,14 @@ def read_voc(root: Path) -> Catalog:
         DataError: a mask has no image, two files have one stem, a list names an image that is not
             there, or one for both train and val, or no image to train on has a mask.
     """
-    gathered = SceneRows()
+    gathered = SceneRows(follow_links=follow_links)
     gathered.tell_unused(root, ("labeled.txt", "classes.txt"), f"{_IMAGES}/")
-    found = walk(root / _IMAGES, root)
-    gathered.others += found.others
-    images = by_stem(found.images, f"{_IMAGES}/")
+    images = by_stem(gathered.images_in(root, root / _IMAGES), f"{_IMAGES}/")
     masks: dict[str, str] = {}
     for folder in reversed(_MASKS):
         if (root / folder).is_dir():
-            masks |= by_stem(walk(root / folder, root).images, f"{folder}/")
+            found = image_paths(root / folder, root, follow_links=follow_links)
+            masks |= by_stem(found, f"{folder}/")
     train, val, unused = _parts(root, images, masks, gathered)
     _refuse_orphans(images, masks)
     for part, stems in ((Part.TRAIN, train), (Part.VAL, val)):
@@ -105,19 +107,20 @@ def _parts(
 ) -> tuple[set[str], set[str], set[str]]:
     """The stems to train on, those of val, and those not used; masks that lists name are taken."""
     lists = {
-        name: read_list(root / _LISTS / f"{name}.txt")
+        name: read_list(root / _LISTS / f"{name}.txt", root, follow_links=gathered.follow_links)
         for name in ("trainaug", "train", "val", "test")
     }
+    named = partial(_named, root, images, masks, gathered.follow_links)
     if all(lines is None for lines in lists.values()):
         return set(images), set(), set()
-    val = _named(root, lists["val"] or [], images, masks)
+    val = named(lists["val"] or [])
     in_test = {_stem(line) for line in lists["test"] or []} & set(images)
     others = set(images) - val - in_test
     if lists["trainaug"] is not None:
-        train = _named(root, lists["trainaug"], images, masks)
+        train = named(lists["trainaug"])
         _refuse_both("trainaug.txt", images, train & val)
     elif lists["train"] is not None:
-        in_train = _named(root, lists["train"], images, masks)
+        in_train = named(lists["train"])
         _refuse_both("train.txt", images, in_train & val)
         for stem in others - in_train:
             masks.pop(stem, None)  # not named, so not to be learned from
@@ -143,7 +146,11 @@ def _stem(line: ListLine) -> str:
 
 
 def _named(
-    root: Path, lines: list[ListLine], images: dict[str, str], masks: dict[str, str]
+    root: Path,
+    images: dict[str, str],
+    masks: dict[str, str],
+    follow_links: bool,
+    lines: list[ListLine],
 ) -> set[str]:
     named = set()
     for line in lines:
@@ -152,7 +159,7 @@ def _named(
             line.refuse(f"there is no image {shown(line.image)} in {_IMAGES}/: add it, or remove "
                         "the line")  # fmt: skip
         if line.mask:
-            if fault := inside(root, line.mask):
+            if fault := inside(root, line.mask, follow_links=follow_links):
                 line.refuse(fault)
             masks[stem] = line.mask
         named.add(stem)

@@ -99,7 +99,7 @@ def test_a_link_out_of_the_data_folder_is_refused(root: Path, tmp_path: Path) ->
     save_image(tmp_path / "secret.png", scene(0, (8, 8))[0])
     (root / "pics" / "link.png").symlink_to(tmp_path / "secret.png")
     write(root, labeled="pics/a0.png truth/a0.png\npics/link.png truth/a1.png\n")
-    with pytest.raises(DataError, match=r"line 2: the link pics/link.png leaves"):
+    with pytest.raises(DataError, match=r"line 2: the link .*/pics/link.png leaves"):
         open_catalog(root)
 
 

@@ -1,0 +1,34 @@
+"""The key=value words of a command that takes few keys. Those of a run are read by `config`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dmt.errors import SettingError
+
+FOLLOW_LINKS = "data.follow_links"
+
+
+def read_options(words: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `defaults` with those that words change.
+
+    Raises:
+        SettingError: an unknown key (with the nearest one), or a value that a key does not take.
+    """
+    values = dict(defaults)
+    for word in words:
+        key, separator, text = word.partition("=")
+        if key not in defaults:
+            near = difflib.get_close_matches(key, defaults, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(defaults)}"
+            what = f"unknown setting {key!r}" if separator else f"{word!r} is no setting"
+            raise SettingError(f"{what}; {hint}")
+        if isinstance(defaults[key], bool):
+            if text not in {"true", "false"}:
+                raise SettingError(f"{word} does not work; {key} takes true or false")
+            values[key] = text == "true"
+        else:
+            values[key] = text
+    return values
