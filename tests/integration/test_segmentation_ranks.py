@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_scenes import WORDS, pixels_of
 
 from dmt.core import predict
 from dmt.data.layouts import open_catalog
@@ -20,6 +19,7 @@ from dmt.data.scenes import open_scenes
 from dmt.engine.runtime import Runtime
 from dmt.engine.scene_forward import Inference, forward_scenes
 from dmt.models.weights import restore
+from tiny_scenes import WORDS, pixels_of
 from trees import write_image_masks
 
 pytestmark = pytest.mark.distributed
