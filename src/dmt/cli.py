@@ -45,6 +45,9 @@ Words = Annotated[
 ]
 RunPath = Annotated[Path, typer.Argument(help="The folder that `dmt train` made.")]
 
+# The recipe of shapes takes more than the five minutes that a first look should.
+_DEMOS: dict[str, list[str]] = {"digits": [], "shapes": ["steps=1000"]}
+
 
 @app.command()
 def demo(
@@ -57,9 +60,9 @@ def demo(
     words = list(settings or [])
     if "=" in name:
         name, words = "digits", [name, *words]
-    if name not in {"digits", "shapes"}:
+    if name not in _DEMOS:
         raise SettingError(f"there is no demo {name!r}; there are digits and shapes")
-    _train(name, words, as_json)
+    _train(name, [*_DEMOS[name], *words], as_json)
 
 
 @app.command()
