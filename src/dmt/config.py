@@ -91,17 +91,22 @@ def resolve(
     groups = set(_leaves(Settings, groups=True))
     known = set(_leaves(Settings)) | groups
     for key, value in layers.items():
+        where = "" if key in given else f" in the recipe {recipe}"
         if key in groups:
-            raise SettingError(f"{key!r} is a group of settings; write {key}.NAME=value")
+            raise SettingError(f"{key!r}{where} is a group of settings; write {key}.NAME=value")
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else "; `dmt train --help` lists the keys"
-            raise SettingError(f"unknown setting {_brief(key)!r}{hint}")
+            raise SettingError(f"unknown setting {_brief(key)!r}{where}{hint}")
         _refuse_unwritable(key, value)
     try:
         return Settings.model_validate(_nest(layers))
     except ValidationError as error:
-        raise SettingError(_one_sentence(error.errors()[0])) from error
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in _key_parts(first["loc"]))
+        is_own = any(each == key or each.startswith(f"{key}.") for each in given)
+        where = "" if is_own or key not in layers else f" in the recipe {recipe}"
+        raise SettingError(_one_sentence(key, where, first)) from error
 
 
 def flat_words(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -272,11 +277,10 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _one_sentence(error: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in _key_parts(error["loc"]))
+def _one_sentence(key: str, where: str, error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ")
     value = _brief(yaml_value(error["input"]))
-    return f"{key}={value} does not work: {message[0].lower() + message[1:]}"
+    return f"{key}={value}{where} does not work: {message[0].lower() + message[1:]}"
 
 
 def _brief(text: str) -> str:

@@ -197,7 +197,7 @@ RECIPES = (
     Recipe("a word", b"digits\n", "must be a mapping of settings"),
     Recipe("nothing", b"", "must be a mapping of settings"),
     Recipe("two documents", b"seed: 1\n---\nseed: 2\n", "is not YAML"),
-    Recipe("an unknown key", b"methd: dmt\n", "unknown setting 'methd'; did you mean method?"),
+    Recipe("an unknown key", b"methd: dmt\n", "mine.yaml; did you mean method?"),
     Recipe("keys that are numbers", b"1: 2\n", "unknown setting '1'"),
     Recipe("keys that are lists", b"? [1, 2]\n: 3\n", "is not YAML"),
     Recipe("code", b"seed: !!python/object/apply:os.getcwd []\n", "is not YAML"),
@@ -217,10 +217,10 @@ RECIPES = (
                    for i in range(1, 22)),
         "line 2: *a0 refers to another value",
     ),
-    Recipe("a value that does not fit", b"student: {lr: much}\n", "student.lr=much does not work"),
-    Recipe("a group that is a number", b"student: 3\n", "'student' is a group of settings"),
+    Recipe("a value that does not fit", b"student: {lr: much}\n", "mine.yaml does not work"),
+    Recipe("a group that is a number", b"student: 3\n", "mine.yaml is a group of settings"),
     Recipe("a zero byte", b"seed: 1\0\n", "is not YAML"),
-    Recipe("a recipe of a recipe", b"recipe: digits\nseed: x\n", "seed=x does not work"),
+    Recipe("a recipe of a recipe", b"recipe: digits\nseed: x\n", "mine.yaml does not work"),
 )  # fmt: skip
 
 
