@@ -78,6 +78,11 @@ class Learner:
                 weight_decay=spec.weight_decay,
                 fused=fused,
             )
+            if spec.momentum:
+                # Left to torch, the fused kernel takes them from uninitialised memory, and does
+                # not fill them where fp16 skips the first step.
+                for parameter in net.parameters():
+                    self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         else:
             self.optimizer = torch.optim.AdamW(
                 net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, fused=fused

@@ -251,6 +251,13 @@ def test_a_step_that_fp16_skips_moves_neither_weights_nor_average(optimizer) -> 
     assert learner.ema.state_dict()["num_updates"] == 5
 
 
+def test_momentum_begins_at_zero_even_where_the_first_step_is_skipped() -> None:
+    learner = Learner(Overflowing(), SPEC)
+    buffers = [each["momentum_buffer"] for each in learner.optimizer.state.values()]
+    assert len(buffers) == len(list(learner.net.parameters()))
+    assert not any(each.any() for each in buffers)
+
+
 def test_a_scale_that_only_falls_stops_the_run() -> None:
     net = Overflowing()
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**-6)
