@@ -46,7 +46,7 @@ Words = Annotated[
 RunPath = Annotated[Path, typer.Argument(help="The folder that `dmt train` made.")]
 
 # The recipe of shapes takes more than the five minutes that a first look should.
-_DEMOS: dict[str, list[str]] = {"digits": [], "shapes": ["steps=1000"]}
+_DEMOS: dict[str, list[str]] = {"digits": [], "shapes": ["steps=800"]}
 
 
 @app.command()
