@@ -153,6 +153,8 @@ def resume(
     runtime = open_runtime(settings.device, settings.precision)
     folder = RunFolder(path, is_writer=runtime.is_writer)
     with folder.locked(is_new=False):
+        if is_finished(path):  # by the process that had it until now
+            return Run(path, read_summary(path))
         folder.load_progress()
         assert settings.dataset is not None
         catalog = open_catalog(settings.dataset, follow_links=follow_links)

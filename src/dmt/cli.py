@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmt.errors import SettingError
-from dmt.exits import exit_code
+from dmt.errors import RunError, SettingError
+from dmt.exits import end_by_sentence_at_sigterm, exit_code
 from dmt.options import FOLLOW_LINKS, read_options
 from dmt.printing import (
     print_check,
@@ -163,6 +163,8 @@ def evaluate(
     options = read_options(settings or [], known)
     if data is None:
         summary = read_summary(run)
+        if summary.status == "stopped":
+            raise RunError(f"{run} has nothing to show. {summary.sentence}")
         if as_json:
             return print_json(summary.model_dump(mode="json"))
         return print_summary(summary.model_dump())
@@ -204,14 +206,15 @@ def predict(
     for word in images:
         (paths if "=" not in word or os.path.exists(word) else words).append(word)
     common = {"out": None, "device": "auto", "bad_images": "stop", "trust_code": False}
-    common[FOLLOW_LINKS] = False
+    common |= {FOLLOW_LINKS: False, "overwrite": False}
     if read_summary(run).task == "segmentation":
         switches = {"overlay": True, "confidence": False, "disagreement": False}
-        options = read_options(words, {**common, **switches, "overwrite": False})
+        options = read_options(words, {**common, **switches})
         return _predict_masks(run, paths, options, as_json)
     options = read_options(words, common)
-    from dmt.predicting import predict_paths, write_csv
+    from dmt.predicting import predict_paths, refuse_to_replace, write_csv
 
+    refuse_to_replace(options["out"], overwrite=options["overwrite"])
     rows = predict_paths(
         run,
         paths,
@@ -346,6 +349,7 @@ def _print_run(run: Run, as_json: bool) -> None:
 
 def main() -> None:
     """The entry point: every outcome as an exit code (0, 1 ours, 2 yours, 130/143 stopped)."""
+    end_by_sentence_at_sigterm()
     sys.exit(run_command(sys.argv[1:]))
 
 

@@ -95,8 +95,14 @@ def resolve(
         if key in groups:
             raise SettingError(f"{key!r}{where} is a group of settings; write {key}.NAME=value")
         if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else "; `dmt train --help` lists the keys"
+            near = [each for each in sorted(known) if each.endswith(f".{key}")]
+            near = near or difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
+            several = " or ".join(near[:2])
+            hint = (
+                f"; did you mean {several}?"
+                if near
+                else "; `dmt train DATA --list-keys` lists the keys"
+            )
             raise SettingError(f"unknown setting {_brief(key)!r}{where}{hint}")
         _refuse_unwritable(key, value)
     try:

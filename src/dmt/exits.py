@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import typer
@@ -16,6 +17,22 @@ from dmt.errors import DmtError, Interrupted
 from dmt.printing import say
 
 _OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+
+class Terminated(BaseException):
+    """SIGTERM came while nobody listened for it, as between two parts of a run."""
+
+
+def end_by_sentence_at_sigterm() -> None:
+    """Make SIGTERM raise `Terminated` from now on, in place of ending the process without a word.
+
+    A run that trains listens by itself (`engine.interrupt`), and saves first.
+    """
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
 
 
 def exit_code(work: Callable[[], None], *, show_traceback: bool) -> int:
@@ -30,6 +47,9 @@ def exit_code(work: Callable[[], None], *, show_traceback: bool) -> int:
             traceback.print_exc()
         say(f"dmt: {error}")
         return 2
+    except Terminated:
+        say("dmt: stopped by SIGTERM")
+        return 128 + signal.SIGTERM
     except (KeyboardInterrupt, typer.Abort):
         say("dmt: stopped by Ctrl-C")
         return 128 + signal.SIGINT

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 _DEEPEST = 50  # settings are three deep
+_LONGEST = 200_000  # letters; every setting written out takes 5000
 _OPENS = (
     yaml.FlowSequenceStartToken,
     yaml.FlowMappingStartToken,
@@ -20,9 +22,12 @@ def read_yaml(text: str) -> Any:
     """The value in a YAML text.
 
     Raises:
-        ValueError: it is no YAML, asks for an object, is nested without end, or refers to a value
-            by `*name`: a few such lines can stand for more values than any memory holds.
+        ValueError: it is no YAML, asks for an object, is nested without end, names a key twice, is
+            longer than any settings, or refers to a value by `*name`: a few such lines can stand
+            for more values than any memory holds.
     """
+    if len(text) > _LONGEST:
+        raise ValueError(f"it is longer than {_LONGEST:,} letters: it holds something else")
     try:
         depth = 0
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
@@ -38,8 +43,28 @@ def read_yaml(text: str) -> Any:
                 # The reader of plain types fails in ways of its own where a value is not of them.
                 line = token.start_mark.line + 1
                 raise ValueError(f"line {line}: a type is named (!{token.value[1]}): leave it out")
-        return yaml.safe_load(text)
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise ValueError("values are nested too deeply") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Of two equal keys YAML's own keeps the last, and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See yaml."""
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if isinstance(name, str) and name in seen:
+                line = key.start_mark.line + 1
+                raise ConstructorError(None, None, f"line {line}: {name!r} stands there twice")
+            if isinstance(name, str):
+                seen.add(name)
+        return super().construct_mapping(node, deep)

@@ -114,6 +114,11 @@ def write_csv(
     Names are written to the letter, so that programs find the files again; in a terminal, as no
     program reads there, what it would obey is shown instead.
 
+    Args:
+        rows: the fields of each, in the order of `columns`.
+        out: a file, or a pipe that is there; links are followed. None: stdout.
+        columns: their names.
+
     Returns:
         How many rows.
     """
@@ -129,8 +134,37 @@ def write_csv(
         stream.write(_line(columns))
     if out:
         assert isinstance(stream, io.StringIO)
-        write_text(Path(out), stream.getvalue())
+        if os.path.exists(out) and not os.path.isfile(out):  # to replace it would end it
+            with open(out, "w", encoding="utf-8", newline="") as pipe:
+                pipe.write(stream.getvalue())
+        else:
+            write_text(Path(os.path.realpath(out)), stream.getvalue())
     return num
+
+
+def refuse_to_replace(out: str | None, *, overwrite: bool) -> None:
+    """Look at where a table is to go before the work for it is done.
+
+    Raises:
+        SettingError: it is a folder or in none, or a file of something else than predictions that
+            `overwrite` does not give up.
+    """
+    if not out:
+        return
+    path = Path(os.path.realpath(out))
+    if os.path.isdir(out):
+        raise SettingError(f"out={shown(out)} is a folder; name a file in it")
+    if not os.path.exists(out) and not path.parent.is_dir():
+        raise SettingError(f"out={shown(out)} is in no folder; make {shown(path.parent)} first")
+    if overwrite or not os.path.isfile(out) or not path.stat().st_size:
+        return
+    header = _line(Row._fields).encode()
+    with path.open("rb") as file:
+        if file.read(len(header)) != header:
+            raise SettingError(
+                f"out={shown(out)} is there and holds something else than predictions; name "
+                "another file, or give overwrite=true"
+            )
 
 
 def _line(fields: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dmt.errors import RunError
 from dmt.events import fault_in
+from dmt.links import refuse_links
 from dmt.writing import append_line
 from dmt.writing import write_bytes as write_bytes  # records are what others write, too
 from dmt.writing import write_text as write_text
@@ -45,6 +46,22 @@ class Difference(Record):
     p_value: float | None
     num_images: int
     num_blocks: int | None = None
+
+
+class DataRecord(BaseModel):
+    """What of `data.json` is used when a run goes on or is put to use; see `data.fingerprint`."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    layout: str
+    classes: list[str]
+    sha256: str
+    labels: str
+    files: list[tuple[str, int, str, str]]
+    sizes: dict[str, int | bool]
+    bad: list[str] = []
+    settings: dict[str, Any] = {}
 
 
 class ClassSelection(Record):
@@ -256,6 +273,29 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
+def read_data(run: Path) -> dict[str, Any]:
+    """`data.json` of a run.
+
+    Raises:
+        RunError: it is missing, damaged or another version's.
+    """
+    value = read_json(run / DATA)
+    try:
+        DataRecord.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise RunError(
+            f"{run / DATA} was not written by this version of dmt ({_first(error)}); put it back "
+            "as it was"
+        ) from error
+    return dict(value)
+
+
+def _first(error: ValidationError) -> str:
+    """What is wrong first, in a few words."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'its top level'}: {first['msg']}"
+
+
 def append_metrics(path: Path, event: dict[str, Any]) -> None:
     """Add one line to `metrics.jsonl`. Events: see `docs/run-folder.md`."""
     line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
@@ -314,14 +354,13 @@ def read_summary(run: Path) -> Summary:
     Raises:
         RunError: `run` is no run, has no summary yet, or was written by another version.
     """
+    refuse_links(run)
     if not run.is_dir() or not (run / CONFIG).is_file():
         raise RunError(f"{run} is no run: it has no {CONFIG}; give the folder of a run")
     try:
         return Summary.model_validate(read_json(run / SUMMARY))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its top level"
         raise RunError(
-            f"{run / SUMMARY} does not fit this version of dmt ({where}: {first['msg']}); read "
-            "it with the version that wrote it"
+            f"{run / SUMMARY} does not fit this version of dmt ({_first(error)}); read it with "
+            "the version that wrote it"
         ) from error

@@ -39,7 +39,7 @@ from dmt.records import (
     METRICS,
     SUMMARY,
     Summary,
-    read_json,
+    read_data,
     read_metrics,
     write_json,
 )
@@ -108,9 +108,7 @@ class Session:
     def go_on(self) -> Summary:
         """Check that nothing changed, and do what is left."""
         path = self._folder.path
-        before = read_json(path / DATA)
-        if not isinstance(before, dict) or not before.keys() >= {"sha256", "files", "labels"}:
-            raise RunError(f"{path / DATA} was not written by dmt; put it back as it was")
+        before = read_data(path)
         edited = changed_settings(before.get("settings", {}), self._settings)
         if edited is not None:
             raise RunError(

@@ -23,11 +23,12 @@ from dmt.engine.scene_forward import Inference
 from dmt.engine.segmenter import Segmenter
 from dmt.engine.stage import TrainStage
 from dmt.errors import DataError, RunError, SettingError
+from dmt.links import refuse_links
 from dmt.machine import num_workers
 from dmt.mask_evaluation import evaluate_masks
 from dmt.metrics.confusion import class_recall, confusion_matrix, error_rate
 from dmt.models.weights import restore
-from dmt.records import CONFIG, DATA, SUMMARY, read_json, read_summary
+from dmt.records import CONFIG, DATA, SUMMARY, read_data, read_summary
 
 
 def load(
@@ -124,7 +125,8 @@ def evaluate(
         if (catalog.parts[is_counted] == part).any():
             is_counted &= catalog.parts == part
             break
-    trained_on = {tuple(entry[1:3]) for entry in _files_of(Path(run)) if entry[3] == "labeled"}
+    files = read_data(Path(run))["files"]
+    trained_on = {tuple(entry[1:3]) for entry in files if entry[3] == "labeled"}
     contents = content_hashes(catalog)
     is_new = np.array([content not in trained_on for content in contents])
     num_left_out = int((is_counted & ~is_new).sum())
@@ -177,6 +179,7 @@ def settings_of(run: Path) -> Settings:
     Raises:
         RunError: it is none.
     """
+    refuse_links(run)
     if not (run / CONFIG).is_file():
         raise RunError(f"{run} is no run: it has no {CONFIG}; give the folder of a run")
     return resolve({"recipe": str(run / CONFIG)}, dataset=None, default_recipe=None)
@@ -184,17 +187,9 @@ def settings_of(run: Path) -> Settings:
 
 def _sizes_of(run: Path) -> Sizes:
     try:
-        return Sizes(**read_json(run / DATA)["sizes"])
-    except (KeyError, TypeError) as error:
+        return Sizes(**read_data(run)["sizes"])
+    except TypeError as error:
         raise RunError(f"{run / DATA} was not written by this version of dmt") from error
-
-
-def _files_of(run: Path) -> list[list[Any]]:
-    data = read_json(run / DATA)
-    files = data.get("files", []) if isinstance(data, dict) else None
-    if not isinstance(files, list) or not all(isinstance(e, list) and len(e) == 4 for e in files):
-        raise RunError(f"{run / DATA} was not written by this version of dmt")
-    return files
 
 
 def _runtime_for(device: str, precision: str) -> Runtime:

@@ -16,6 +16,7 @@ from typing import IO
 
 from dmt import faults
 from dmt.errors import RunError
+from dmt.escapes import visible
 
 _LONGEST = 200  # bytes of a name that still leave room for what a temporary one adds
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
@@ -53,10 +54,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         sync_folder(path.parent)
         faults.reached(f"{name} kept")
     except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}; free some space or check the "
-            "folder's permissions, then resume"
-        ) from error
+        raise _cannot_write(path, error) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -83,10 +81,7 @@ def append_line(path: Path, line: bytes) -> None:
             _write(file, line, f"{path.name} half")
         faults.reached(f"{path.name} appended")
     except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}; free some space or check the "
-            "folder's permissions, then resume"
-        ) from error
+        raise _cannot_write(path, error) from error
 
 
 def cut_file(path: Path, num_bytes: int) -> None:
@@ -117,10 +112,7 @@ def sync_file(path: Path) -> None:
             os.fsync(file.fileno())
         sync_folder(path.parent)
     except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}; free some space or check the "
-            "folder's permissions, then resume"
-        ) from error
+        raise _cannot_write(path, error) from error
     faults.reached(f"{path.name} synced")
 
 
@@ -165,11 +157,23 @@ def is_temporary(name: str) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what crashes left below a folder that nobody else writes to."""
+    """Remove what crashes left below a folder; what a living process writes, stays."""
     for path in folder.rglob(".*.tmp"):
-        if is_temporary(path.name):
+        if is_temporary(path.name) and not _is_alive(int(path.name.split(".")[-2])):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _write(file: IO[bytes], content: bytes, halfway: str) -> None:
@@ -191,6 +195,20 @@ def _cut_unfinished_line(file: IO[bytes]) -> None:
         end -= 1
     if end < size:
         file.truncate(end)
+
+
+def _cannot_write(path: Path, error: OSError) -> RunError:
+    cure = {
+        errno.ENOENT: f"make the folder {visible(str(path.parent))} first",
+        errno.ENOTDIR: "name a file in a folder",
+        errno.EISDIR: "name a file in it",
+        errno.ENAMETOOLONG: "give it a shorter name",
+    }.get(
+        error.errno or 0,
+        "free some space or check the folder's permissions, then "
+        "repeat the command or resume the run",
+    )
+    return RunError(f"cannot write {visible(str(path))}: {error.strerror or error}; {cure}")
 
 
 def _short(name: str) -> str:

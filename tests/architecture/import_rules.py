@@ -48,9 +48,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "errors": (),
     "faults": (),
     "writing": (),
+    "links": (),
 }
 FREE = (
-    "errors", "records", "events", "writing", "faults", "escapes", "plain_yaml", "__version__",
+    "errors", "records", "events", "writing", "faults", "escapes", "links", "plain_yaml",
+    "__version__",
 )  # fmt: skip
 NOT_FREE_FOR = ("core", "errors", "events", "faults", "escapes", "plain_yaml")
 
@@ -65,6 +67,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "plain_yaml": ("yaml",),
     "events": (),
     "escapes": (),
+    "links": (),
 }
 LAZY = ("torchvision", "timm", "segmentation_models_pytorch")
 PICKLES = ("pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")

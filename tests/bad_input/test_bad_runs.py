@@ -167,7 +167,52 @@ CHECKPOINTS = (
     Case("data of another sort", "data.json", b"[]", (), ("data.json",)),
     Case("data without files", "data.json", b"{}", (), ("data.json",)),
     Case("files of another sort", "data.json", b'{"files": [1, 2]}', (), ("data.json",)),
+    Case("a shorter record", "checkpoint/progress.json", b'{"metrics_bytes": -5}', (),
+         ("progress.json is damaged",)),
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("files", [1, 2]), ("files", None), ("sha256", 3), ("settings", [1]), ("sizes", {"x": []})],
+)
+def test_data_of_which_a_part_is_of_another_sort(
+    key: str, value: Any, unfinished: Path, whole_photos: Path, here: Path
+) -> None:
+    path = unfinished / "data.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    refused("resume", [unfinished], "data.json was not written by this version", key)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learners": {}},
+        {"learners": {"student": {"net": {}, "optimizer": {}, "ema": None}}},
+        {"learners": 3},
+        {"step": -5},
+        {"step": 10**6},
+        {"step": "x"},
+        {"tally": {"loss": 1}},
+        {"scaler": None},
+        {"seconds": "long"},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_of_another_run(change: dict[str, Any], unfinished: Path, here: Path) -> None:
+    state = {
+        "stage": "round1/a", "step": 1, "learners": {}, "method": {}, "scaler": {}, "tally": {},
+        "metrics_bytes": 0, "seconds": 0.0,
+    }  # fmt: skip
+    progress = json.loads((unfinished / "checkpoint" / "progress.json").read_text())
+    finished = ["data", "round0/a", "round0/b", "round1/label/a", "round1/label/b"]
+    progress["finished"] = finished
+    (unfinished / "checkpoint" / "progress.json").write_text(json.dumps(progress))
+    torch.save(state | change, unfinished / "checkpoint" / "state.pt")
+    outcome = call("resume", unfinished)
+    assert outcome.code == 2, outcome.err
+    assert "state.pt cannot be read" in outcome.sentence
+    assert "delete it to go on" in outcome.sentence
 
 
 @pytest.mark.parametrize("case", CHECKPOINTS, ids=named)

@@ -128,7 +128,13 @@ def _begun(folder: Path, *names: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "names", [(), ("config.yaml",), ("config.yaml", ".data.json.7.tmp"), (".config.yaml.7.tmp",)]
+    "names",
+    [
+        (),
+        ("config.yaml",),
+        ("config.yaml", ".data.json.4194305.tmp"),
+        (".config.yaml.4194305.tmp",),
+    ],
 )
 def test_a_dead_beginning_is_taken_over(tmp_path: Path, names: tuple[str, ...]) -> None:
     run = _begun(tmp_path / "run", *names)

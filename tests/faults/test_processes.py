@@ -251,3 +251,15 @@ def test_a_rank_that_is_left_alone_says_so(start: Start, tmp_path: Path) -> None
     assert "a fault of ours" not in err
     assert "No space left on device" in err
     assert "another of the processes that train together has ended" in err
+
+
+def test_sigterm_while_nobody_listens_is_said() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from dmt.exits import end_by_sentence_at_sigterm, exit_code\n"
+        "end_by_sentence_at_sigterm()\n"
+        "work = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(exit_code(work, show_traceback=False))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "dmt: stopped by SIGTERM\n")

@@ -93,4 +93,4 @@ def test_batches_that_cannot_be_spread_are_refused(tmp_path: Path) -> None:
         "device=cpu", "out=run",
     )  # fmt: skip
     assert done.returncode != 0
-    assert "cannot be spread over 2 ranks; make both multiples of it" in done.stderr
+    assert "cannot be spread over 2 ranks; make both numbers multiples of it" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,34 @@ def test_out_file_is_written_whole_or_not_at_all(digits_run: Path, images: Path,
     outcome = dmt("predict", digits_run, images / "1.png", f"out={missing}")
     assert outcome.code == 2
     assert str(missing) in outcome.sentence
+
+
+def test_out_replaces_no_other_file(digits_run: Path, images: Path, dmt) -> None:
+    out = images.parent / "labels.csv"
+    out.write_text("path,label\n0.png,7\n")
+    outcome = dmt("predict", digits_run, images / "1.png", f"out={out}")
+    assert outcome.code == 2
+    assert "holds something else than predictions" in outcome.sentence
+    assert out.read_text() == "path,label\n0.png,7\n"
+    link = images.parent / "link.csv"
+    link.symlink_to(out)
+    words = ("predict", digits_run, images / "1.png", f"out={link}")
+    assert dmt(*words, "overwrite=true").code == 0
+    assert link.is_symlink()
+    assert len(rows_of(out.read_text())) == 1
+    assert dmt(*words).code == 0  # over predictions, unasked
+    outcome = dmt("predict", digits_run, images / "1.png", f"out={images}")
+    assert "is a folder; name a file in it" in outcome.sentence
+
+
+def test_out_may_be_a_pipe(digits_run: Path, images: Path, dmt) -> None:
+    pipe = images.parent / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert dmt("predict", digits_run, images / "1.png", f"out={pipe}").code == 0
+    assert os.read(reader, 10_000).startswith(b"path,label,confidence,agreement\n")
+    os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_bad_images_are_named_and_skipped_if_asked(digits_run: Path, images: Path, dmt) -> None:

@@ -44,9 +44,9 @@ def test_choices_are_said_and_written(tmp_photos, tmp_path: Path, dmt, monkeypat
 def test_budget_of_twenty_seconds(tmp_photos, tmp_path: Path, start) -> None:
     photos = tmp_photos(labeled=10, unlabeled=30, test=10, size=48)
     began = time.perf_counter()
-    process = start(["train", photos, "budget=20s", "out=run"], tmp_path)
+    process = start(["train", photos, "budget=20s", "data.image_size=16", "out=run"], tmp_path)
     out, err = process.communicate(timeout=300)
     print(f"budget=20s took {time.perf_counter() - began:.1f} s with start-up\n{err}")
     assert process.returncode == 0, err
-    _check(tmp_path / "run", err, 48)
+    _check(tmp_path / "run", err, 16)
     assert "report: run/report.html" in out

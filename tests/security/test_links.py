@@ -187,6 +187,19 @@ def test_a_runs_folder_cannot_have_other_files_spoilt(place: str, stopped: Path)
     assert tree(mine) == before
 
 
+@pytest.mark.parametrize("place", ["config.yaml", "summary.json", "metrics.jsonl"])
+@pytest.mark.parametrize("command", ["evaluate", "predict", "report", "resume"])
+def test_nothing_outside_a_runs_folder_is_read(command: str, place: str, run: Path) -> None:
+    """Or a sentence would show a line of it, and a device would be read without end."""
+    more = [run / "report.html"] if command == "predict" else []
+    (run / place).unlink()
+    (run / place).symlink_to("/dev/zero")
+    refused(command, [run, *more], place, "leaves the run's folder")
+    (run / place).unlink()
+    os.mkfifo(run / place)
+    refused(command, [run, *more], place, "is a pipe or a device")
+
+
 def test_a_new_runs_lock_is_no_link(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "run").mkdir()

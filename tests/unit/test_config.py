@@ -111,7 +111,8 @@ def test_person_may_still_contradict_themselves() -> None:
     [
         ("sed=1", "unknown setting 'sed'; did you mean seed?"),
         ("student.learning_rate=1", "unknown setting 'student.learning_rate'; did you mean"),
-        ("zzzzzz=1", "unknown setting 'zzzzzz'; `dmt train --help` lists the keys"),
+        ("zzzzzz=1", "unknown setting 'zzzzzz'; `dmt train DATA --list-keys` lists the keys"),
+        ("lr=3", "unknown setting 'lr'; did you mean initial.lr or student.lr?"),
         ("seed", "'seed' is not a setting; write key=value, for example seed=1"),
         ("=3", "'=3' is not a setting"),
         ("student=3", "'student' is a group of settings; write student.NAME=value"),

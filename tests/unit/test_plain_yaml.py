@@ -39,6 +39,8 @@ def test_plain_values(text: str, value: Any) -> None:
         ("9" * 5000, "4300 digits"),
         ("a\0b", "unacceptable character"),
         ("a: 1\n---\nb: 2\n", "expected a single document"),
+        ("a: 1\nb: {c: 1, d: 2, c: 3}\n", "line 2: 'c' stands there twice"),
+        ("a: 1\n" + "#" * 200_000, "it is longer than 200,000 letters"),
     ],
 )
 def test_what_is_refused(text: str, why: str) -> None:

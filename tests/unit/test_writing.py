@@ -108,10 +108,14 @@ def test_half_a_line_is_dropped_by_the_next(tmp_path: Path) -> None:
     assert path.read_bytes() == b'{"a": 1}\n{"c": 3}\n'
 
 
+_DEAD = 2**22 + 1  # no process has so high a number
+
+
 def test_only_what_a_crash_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / "rounds").mkdir()
     kept = [".hidden.tmp", "a.12.tmp", ".a.tmp", ".a.12.tmp.npy"]
-    for name in [*kept, ".a.12.tmp", "rounds/.model.safetensors.7.tmp"]:
+    kept.append(f".report.html.{os.getppid()}.tmp")  # somebody is at work on it
+    for name in [*kept, f".a.{_DEAD}.tmp", f"rounds/.model.safetensors.{_DEAD}.tmp"]:
         (tmp_path / name).touch()
     writing.sweep(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, "rounds"])

@@ -24,11 +24,13 @@ class Listing:
         images: files with a suffix in `decode.IMAGE_SUFFIXES`.
         others: every other file.
         folders: every folder, empty ones too.
+        hidden: folders whose name begins with a dot; what is in them is not listed.
     """
 
     images: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
 
 
 def image_paths(
@@ -89,12 +91,14 @@ def walk(
                 for entry in entries:
                     if not entry.name.startswith("."):
                         _sort_in(entry, prefix, ancestors, limit, found, stack)
+                    elif is_folder(entry) and not entry.is_symlink():
+                        found.hidden.append(prefix + entry.name)
         except OSError as error:
             raise DataError(
                 f"the folder {shown(location)} cannot be read ({error.strerror}): "
                 "check that it exists and that you may read it"
             ) from error
-    for names in (found.images, found.others, found.folders):
+    for names in (found.images, found.others, found.folders, found.hidden):
         names.sort()
     return found
 

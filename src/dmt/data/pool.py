@@ -244,5 +244,5 @@ def _bad_sentence(paths: list[str], num: int) -> str:
         return f"none of the {num} images can be read ({listed}): are they images?"
     return (
         f"{len(paths)} of {num} images cannot be read ({listed}); mend or remove them, or leave "
-        "them out with bad_images=skip"
+        "them out with bad_images=skip (`dmt check` says what is wrong with each)"
     )

@@ -10,18 +10,19 @@ import io
 import os
 import platform
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from dmt import faults
 from dmt.data.decode import shown
-from dmt.engine.links import refuse_links
 from dmt.errors import RunError
+from dmt.links import refuse_links
 from dmt.records import (
     CONFIG,
     DATA,
@@ -50,8 +51,8 @@ class Progress(Record):
     """Which stages are finished, and how long the record was when the last one was."""
 
     finished: tuple[str, ...] = ()
-    metrics_bytes: int = 0
-    seconds: float = 0.0  # of work, over all sessions
+    metrics_bytes: int = Field(0, ge=0)
+    seconds: float = Field(0.0, ge=0)  # of work, over all sessions
 
 
 class RunFolder:
@@ -96,7 +97,7 @@ class RunFolder:
             refuse_links(self.path)
             made = [each for each in (self.path, *self.path.parents) if not each.exists()]
             make_folder(self.path)
-            file = (self.path / _LOCK).open("a+")
+            file = (self.path / _LOCK).open("a+", encoding="utf-8", errors="replace")
         except OSError as error:
             what = "make the folder" if is_new else "write in"
             cure = "give another with out=" if is_new else "free some space or make it writable"
@@ -112,6 +113,8 @@ class RunFolder:
                         f"{self.path} is in use by {owner}; wait for it, or give another "
                         "folder with out="
                     ) from error
+            if not _is_same(file.fileno(), self.path / _LOCK):  # given up while we waited
+                raise RunError(f"{self.path} was in use a moment ago; ask again")
             _sign(file.fileno(), _this_process())
             faults.reached(".lock taken")
             try:
@@ -310,14 +313,19 @@ class RunFolder:
             return None
         why = "it holds something else"
         try:
-            state: Any = torch.load(self._state, map_location="cpu", weights_only=True)
-            if isinstance(state, dict) and state.keys() >= _OF_STATE:
+            with warnings.catch_warnings(action="ignore"):  # torch's, of what it will refuse
+                state: Any = torch.load(self._state, map_location="cpu", weights_only=True)
+            if isinstance(state, dict) and state.keys() >= _OF_STATE and _fits(state):
                 return state
         except Exception as error:  # torch raises many kinds for a damaged file
             why = type(error).__name__
-        raise RunError(
-            f"the checkpoint {self._state} cannot be read ({why}); "
-            "delete it to go on from the last finished stage"
+        raise self.damaged_state(why)
+
+    def damaged_state(self, why: str) -> RunError:
+        """What to raise where a checkpoint is not what `save_state` wrote for this stage."""
+        return RunError(
+            f"the checkpoint {self._state} cannot be read ({why}); delete it to go on from the "
+            "last finished stage"
         )
 
     @property
@@ -329,6 +337,17 @@ class RunFolder:
         return self._checkpoints / "state.pt"
 
 
+def _fits(state: dict[str, Any]) -> bool:
+    """Whether the small parts of a checkpoint are what they should be."""
+    numbers = state["step"], state["metrics_bytes"], state["seconds"]
+    return (
+        all(isinstance(each, int | float) and each >= 0 for each in numbers)
+        and isinstance(state["stage"], str)
+        and isinstance(state["learners"], dict)
+        and isinstance(state["tally"], dict)
+    )
+
+
 def _is_beginning(content: Sequence[str]) -> bool:
     """Whether these names are no more than what a run leaves that dies before its data.json.
 
@@ -336,6 +355,14 @@ def _is_beginning(content: Sequence[str]) -> bool:
     """
     ours = {_LOCK, CONFIG}
     return _LOCK in content and all(name in ours or is_temporary(name) for name in content)
+
+
+def _is_same(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except OSError:
+        return False
 
 
 def _this_process() -> str:

@@ -174,13 +174,18 @@ class Runner:
             self._emit("started", stage.name, num_steps=stage.fit.num_steps)
         else:
             first_step = int(state["step"])
-            for name, learner in learners.items():
-                learner.load_state_dict(state["learners"][name])
-            method.load_state_dict(state["method"])
-            scaler.load_state_dict(state["scaler"])
-            tally.sums = {
-                name: value.to(self._runtime.device) for name, value in state["tally"].items()
-            }
+            try:
+                for name, learner in learners.items():
+                    learner.load_state_dict(state["learners"][name])
+                method.load_state_dict(state["method"])
+                scaler.load_state_dict(state["scaler"])
+                tally.sums = {
+                    name: value.to(self._runtime.device) for name, value in state["tally"].items()
+                }
+            except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+                raise self._folder.damaged_state(type(error).__name__) from error
+            if first_step >= stage.fit.num_steps:
+                raise self._folder.damaged_state("it is of a longer training")
         faults.reached("stage began")
         began, saved = time.perf_counter(), time.perf_counter()
         rate = ClockedRate()

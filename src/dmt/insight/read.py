@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dmt.errors import RunError
+from dmt.links import refuse_links
 from dmt.plain_yaml import read_yaml
 from dmt.records import (
     CONFIG,
@@ -88,6 +89,7 @@ def read_run(run: Path) -> RunView:
     Raises:
         RunError: `run` is no run, or one of its files cannot be read.
     """
+    refuse_links(run)
     if not (run / CONFIG).is_file() or (run / SUMMARY).exists():
         summary: Summary | None = read_summary(run)  # says what is wrong where it is no run
     else:

@@ -190,7 +190,7 @@ def test_bad_images_stop_with_three_names_the_count_and_the_cure(
         opened(files, memory_limit=limit, workers=workers)
     assert str(caught.value) == (
         "4 of 40 images cannot be read (03.png, 04.png, 17.png and 1 more); mend or remove them, "
-        "or leave them out with bad_images=skip"
+        "or leave them out with bad_images=skip (`dmt check` says what is wrong with each)"
     )
 
 

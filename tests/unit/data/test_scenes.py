@@ -143,7 +143,7 @@ def test_bad_images_stop_with_names_and_the_cure(files: Catalog, limit: int, wor
         opened(files, memory_limit=limit, workers=workers)
     assert str(caught.value) == (
         "2 of 6 images cannot be read (1.png, 4.png); mend or remove them, or leave them out "
-        "with bad_images=skip"
+        "with bad_images=skip (`dmt check` says what is wrong with each)"
     )
 
 

@@ -43,6 +43,13 @@ class _Rows:
         """What lies below `folder`; what is no image is noted."""
         found = walk(folder, root, follow_links=self.follow_links)
         self.others += found.others
+        for path in found.hidden:
+            if walk(root / path, root, follow_links=self.follow_links).images:
+                self.tell(
+                    "ignored-folder",
+                    path,
+                    f"the images in {shown(path)}/ are not used, since its name begins with a dot",
+                )
         return found
 
     def tell(self, kind: str, path: str, message: str) -> None:
