@@ -22,7 +22,9 @@ EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
 ARROWS: dict[str, tuple[str, ...]] = {
     "": ("api", "core"),
     "__main__": ("cli",),
-    "cli": (*EVERYTHING, *API, "cli", "live", "printing", "options", "exits", "doctor"),
+    "cli": (*EVERYTHING, *API, "cli", "live", "printing", "options", "exits", "doctor",
+            "board_command"),  # fmt: skip
+    "board_command": ("insight", "printing", "options"),
     "live": ("engine.stage",),
     "printing": (),
     "options": (),
