@@ -132,7 +132,8 @@ def _build(folder: Path, data: str | None, as_json: bool) -> None:
     from dmt.insight.board.store import read_data
 
     built, contents = _pages(folder, read_data(Path(data)) if data is not None else None)
-    _say_all("kept, though not known", contents.unknown)
+    if data is not None:
+        _say_all("shown, though not known", contents.unknown)
     if as_json:
         print_json(
             {
@@ -144,9 +145,8 @@ def _build(folder: Path, data: str | None, as_json: bool) -> None:
             }
         )
     else:
-        print_line(
-            f"{built.num_results:,} results on {built.num_boards:,} leaderboards: {built.start}"
-        )
+        boards = "leaderboard" if built.num_boards == 1 else "leaderboards"
+        print_line(f"{built.num_results:,} results, {built.num_boards:,} {boards}: {built.start}")
     _refuse(contents.faults, data or str(folder))
 
 

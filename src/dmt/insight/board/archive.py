@@ -37,7 +37,9 @@ def read_file(path: Path) -> Any:
         raise DataError(f"{error}{packed}") from error
 
 
-def merge(base: list[Table], other: list[Table], key: str = "task") -> tuple[list[Table], list[str]]:
+def merge(
+    base: list[Table], other: list[Table], key: str = "task"
+) -> tuple[list[Table], list[str]]:
     """Two archives as one: tables of the same name become one, rows are put one after the other.
 
     Args:
@@ -48,13 +50,10 @@ def merge(base: list[Table], other: list[Table], key: str = "task") -> tuple[lis
     Returns:
         The tables, and the fields in which `other` was not heard.
     """
-    merged = {str(table[key]): table for table in base}
-    # Tables of one name within one archive are merged as well.
+    merged: dict[str, Table] = {}
     conflicts: list[str] = []
-    for table in [*base, *other]:
+    for table in [*base, *other]:  # one archive, too, may hold several tables of one name
         name = str(table[key])
-        if merged.get(name) is table:
-            continue
         if name in merged:
             merged[name], lost = _merge_tables(merged[name], table, repr(name))
             conflicts += lost

@@ -1,6 +1,7 @@
 """Evaluation tables read row by row: entries to show, rows that cannot be, fields not known.
 
-The form is that of the public Papers-With-Code archive (`evaluation-tables.json`). Files: `archive`.
+The form is that of the public Papers-With-Code archive (`evaluation-tables.json`). How they are
+kept in files: `archive`.
 """
 
 from __future__ import annotations

@@ -126,11 +126,12 @@ def _plot(board: Leaderboard) -> Mapping[str, Any]:
         if when is not None
     ]
     marked = mark_records(dots, lower_is_better=board.lower)
-    best = {(dot.year, dot.model, dot.shown) for dot in marked if dot.is_record}
-    records = [r for when, r in dated if (when, r.entry.model, r.shown) in best]
+    best = {(dot.year, dot.model, dot.shown, dot.kind) for dot in marked if dot.is_record}
+    records = [r for when, r in dated if (when, r.entry.model, r.shown, r.kind) in best]
     return {
         "chart": record_chart("best", board.metric, marked) if len(marked) > 1 else "",
         "records": sorted(records, key=lambda each: each.date),
+        "kinds": [kind for kind in ("claimed", "measured") if any(d.kind == kind for d in dots)],
         "num_undated": len(dated) - len(dots),
     }
 
@@ -146,17 +147,17 @@ def _runs(site: Site) -> dict[str, list[Result]]:
 
 def _search_index(site: Site) -> list[list[str]]:
     """[kind, name, more, page] of all that can be looked for on the start page."""
-    found = [["Task", each.name, "", f"tasks.html#{each.slug}"] for each in site.tasks]
-    found += [["Data set", each.name, "", f"datasets.html#{each.slug}"] for each in site.datasets]
-    found += [
-        ["Leaderboard", each.dataset, f"{each.metric}, {each.task}", f"leaderboards/{each.slug}.html"]
-        for each in site.boards
-    ]
-    found += [
-        ["Method", each.name, f"{len(each.results)} results", f"methods.html#{each.slug}"]
-        for each in site.methods
-    ]
-    found += [["Paper", each.title, each.date[:4], f"papers/{each.slug}.html"] for each in site.papers]
+    found = [("Task", each.name, "", f"tasks.html#{each.slug}") for each in site.tasks]
+    found += [("Data set", each.name, "", f"datasets.html#{each.slug}") for each in site.datasets]
+    for board in site.boards:
+        page = f"leaderboards/{board.slug}.html"
+        found.append(("Leaderboard", board.dataset, f"{board.metric}, {board.task}", page))
+    for method in site.methods:
+        num = len(method.results)
+        more = f"{num} result" + "s" * (num != 1)
+        found.append(("Method", method.name, more, f"methods.html#{method.slug}"))
+    for paper in site.papers:
+        found.append(("Paper", paper.title, paper.date[:4], f"papers/{paper.slug}.html"))
     return [[visible(text) for text in entry] for entry in found]
 
 

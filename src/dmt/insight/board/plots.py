@@ -1,11 +1,14 @@
-"""The plot of a leaderboard: every dated result, and the best so far as a line over the years."""
+"""The plot of a leaderboard: every dated result, and over the years the best that was claimed and
+the best that was measured, each as a line of its own.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from itertools import pairwise
 
 from dmt.insight import numbers
 from dmt.insight.charts import Axes, grid_lines, limits, svg, ticks, x_labels
@@ -13,8 +16,12 @@ from dmt.insight.charts import Axes, grid_lines, limits, svg, ticks, x_labels
 _HEIGHT = 260
 _MOST_DOTS = 300  # besides the records
 _WIDTH = 960  # px that labels are laid out for; narrow screens hide them (the list below names all)
+_SCALE = _WIDTH / 100
 _LETTER = 6.6  # px, about, of a label
-_SPAN = 1000  # width of the stretched drawing, in its own units
+
+Place = tuple[float, float]
+"""% across, px down."""
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -28,16 +35,21 @@ class Dot:
     is_measured: bool
     is_record: bool = False
 
+    @property
+    def kind(self) -> str:
+        """`measured` or `claimed`."""
+        return "measured" if self.is_measured else "claimed"
+
 
 def mark_records(dots: Sequence[Dot], *, lower_is_better: bool) -> list[Dot]:
-    """The dots by time, each told whether it was better than all before it."""
+    """The dots by time, each told whether it was better than all of its kind before it."""
     sign = 1 if lower_is_better else -1
     ordered = sorted(dots, key=lambda dot: (dot.year, sign * dot.value))
-    best = math.inf
+    best = {True: math.inf, False: math.inf}
     marked = []
     for dot in ordered:
-        is_record = sign * dot.value < best
-        best = min(best, sign * dot.value)
+        is_record = sign * dot.value < best[dot.is_measured]
+        best[dot.is_measured] = min(best[dot.is_measured], sign * dot.value)
         marked.append(replace(dot, is_record=is_record))
     return marked
 
@@ -57,7 +69,9 @@ def record_chart(slug: str, metric: str, dots: Sequence[Dot]) -> str:
     years = [dot.year for dot in dots]
     air = max(0.35, 0.05 * (max(years) - min(years)))
     start, end = min(years) - air, max(years) + air
-    bottom, top = limits([dot.value for dot in drawn], None, None)
+    # More air than elsewhere: names stand above and below the outermost dots.
+    low, high = limits([dot.value for dot in drawn], None, None)
+    bottom, top = low - 0.1 * (high - low), high + 0.06 * (high - low)
 
     def across(year: float) -> float:
         return 100 * (year - start) / (end - start)
@@ -65,7 +79,9 @@ def record_chart(slug: str, metric: str, dots: Sequence[Dot]) -> str:
     def down(value: float) -> float:
         return _HEIGHT * (1 - (value - bottom) / (top - bottom))
 
-    best = "; ".join(f"{math.floor(dot.year)}: {dot.model}, {dot.shown}" for dot in records)
+    best = "; ".join(
+        f"{math.floor(dot.year)}: {dot.model}, {dot.shown}, {dot.kind}" for dot in records
+    )
     axes = Axes(
         slug=slug,
         title=f"Best {metric} over time",
@@ -75,10 +91,21 @@ def record_chart(slug: str, metric: str, dots: Sequence[Dot]) -> str:
     )
     parts = grid_lines(axes, down, ticks(bottom, top))
     parts += x_labels([(across(y), str(y)) for y in _whole_years(start, end)], _HEIGHT)
-    parts.append(_steps(records, across, down))
-    places = [(across(dot.year), down(dot.value)) for dot in drawn]
-    parts += [_mark(dot, *place) for dot, place in zip(drawn, places, strict=True)]
-    parts += _labels(records, places[len(drawn) - len(records) :], places)
+    places = {dot: (across(dot.year), down(dot.value)) for dot in drawn}
+    lines = [
+        _steps([places[dot] for dot in records if dot.kind == kind])
+        for kind in ("claimed", "measured")
+    ]
+    parts.append(
+        f'<svg viewBox="0 0 100 {_HEIGHT}" preserveAspectRatio="none" width="100%" '
+        f'height="{_HEIGHT}" class="steps">'
+    )
+    for line, kind in zip(lines, ("claimed", "measured"), strict=True):
+        points = " ".join(f"{x:.2f},{y:.1f}" for x, y in line)
+        parts.append(f'<polyline class="{kind}" points="{points}"/>' if line else "")
+    parts.append("</svg>")
+    parts += [_mark(dot, *place) for dot, place in places.items()]
+    parts += _labels({dot: places[dot] for dot in records}, list(places.values()), lines)
     return svg(axes, _HEIGHT + 24, parts)
 
 
@@ -87,25 +114,19 @@ def _whole_years(start: float, end: float) -> list[int]:
     return list(range(math.ceil(start), math.floor(end) + 1, step))
 
 
-def _steps(
-    records: Sequence[Dot], across: Callable[[float], float], down: Callable[[float], float]
-) -> str:
-    points = []
-    for i, dot in enumerate(records):
-        x, y = _SPAN * across(dot.year) / 100, down(dot.value)
-        if i:
-            points.append(f"{x:.1f},{down(records[i - 1].value):.1f}")
-        points.append(f"{x:.1f},{y:.1f}")
-    points.append(f"{_SPAN},{down(records[-1].value):.1f}")
-    return (
-        f'<svg viewBox="0 0 {_SPAN} {_HEIGHT}" preserveAspectRatio="none" width="100%" '
-        f'height="{_HEIGHT}" class="steps"><polyline class="a" points="{" ".join(points)}"/></svg>'
-    )
+def _steps(places: Sequence[Place]) -> list[Place]:
+    """The corners of the line through records, which stays at the last one."""
+    corners: list[Place] = []
+    for x, y in places:
+        if corners:
+            corners.append((x, corners[-1][1]))
+        corners.append((x, y))
+    return [*corners, (100.0, corners[-1][1])] if corners else []
 
 
 def _mark(dot: Dot, x: float, y: float) -> str:
     """Measured: a filled diamond. Claimed: a ring. Records are larger."""
-    kind = "measured" if dot.is_measured else "claimed"
+    kind = dot.kind
     size = "record" if dot.is_record else "other"
     hint = f"<title>{escape(f'{dot.model}: {dot.shown}, {kind}')}</title>"
     if dot.is_measured:
@@ -119,26 +140,26 @@ def _mark(dot: Dot, x: float, y: float) -> str:
 
 
 def _labels(
-    records: Sequence[Dot],
-    places: Sequence[tuple[float, float]],
-    all_places: Sequence[tuple[float, float]],
+    records: Mapping[Dot, Place], dots: Sequence[Place], lines: Sequence[Sequence[Place]]
 ) -> list[str]:
-    """Names beside the records, the newest first; one that would cover another is left out."""
-    taken: list[tuple[float, float, float, float]] = [
-        (x * _WIDTH / 100 - 6, y - 6, x * _WIDTH / 100 + 6, y + 6) for x, y in all_places
-    ]
+    """Names beside the records, the newest first; one that would cover anything is left out."""
+    taken: list[Box] = [(x * _SCALE - 6, y - 6, x * _SCALE + 6, y + 6) for x, y in dots]
+    for line in lines:
+        taken += [
+            (a * _SCALE - 2, min(b, d) - 2, c * _SCALE + 2, max(b, d) + 2)
+            for (a, b), (c, d) in pairwise(line)
+        ]
     parts = []
-    for dot, (x, y) in reversed(list(zip(records, places, strict=True))):
+    for dot, (x, y) in reversed(list(records.items())):
         text = f"{dot.model} {dot.shown}"
         if len(text) > 40:
             text = f"{text[:38]}…"
-        wide, at = len(text) * _LETTER, x * _WIDTH / 100
         for dx, dy, anchor in ((10, -9, "start"), (-10, -9, "end"), (10, 19, "start"),
                                (-10, 19, "end")):  # fmt: skip
-            left = at + dx if anchor == "start" else at + dx - wide
-            box = (left, y + dy - 11, left + wide, y + dy + 3)
-            inside = 0 <= box[0] and box[2] <= _WIDTH and 0 <= box[1] and box[3] <= _HEIGHT
-            if inside and not any(_overlap(box, other) for other in taken):
+            left = x * _SCALE + dx - (len(text) * _LETTER if anchor == "end" else 0)
+            box = (left, y + dy - 11, left + len(text) * _LETTER, y + dy + 3)
+            is_inside = min(box) >= 0 and box[2] <= _WIDTH and box[3] <= _HEIGHT
+            if is_inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 parts.append(
                     f'<text class="label" x="{x:.2f}%" dx="{dx}" y="{y + dy:.1f}" '
@@ -148,7 +169,5 @@ def _labels(
     return parts
 
 
-def _overlap(
-    a: tuple[float, float, float, float], b: tuple[float, float, float, float]
-) -> bool:
+def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

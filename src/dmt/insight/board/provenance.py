@@ -45,7 +45,7 @@ class Provenance(Record):
     settings: dict[str, Any]
     versions: dict[str, str]
     hardware: str
-    notes: list[str] = []
+    notes: list[str]
 
 
 def read_provenance(value: Any, path: Path) -> Provenance:

@@ -36,13 +36,15 @@ class Contents:
     faults: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
-    def add(self, found: Reading, name: str) -> None:
-        """Add what was read from one archive called `name`; an earlier one's words count."""
+    def add(self, found: Reading, archive: str) -> None:
+        """Add what was read from the archive of this name; an earlier one's words count."""
         self.entries += found.entries
-        self.tasks = {**found.tasks, **self.tasks}
-        self.datasets = {**found.datasets, **self.datasets}
-        self.faults += [f"{name}: {fault}" for fault in found.faults]
-        self.unknown += [f"{name}: {each}" for each in found.unknown]
+        for name, table in found.tasks.items():
+            self.tasks[name] = _filled(self.tasks.get(name, {}), table)
+        for key, table in found.datasets.items():
+            self.datasets[key] = _filled(self.datasets.get(key, {}), table)
+        self.faults += [f"{archive}: {fault}" for fault in found.faults]
+        self.unknown += [f"{archive}: {each}" for each in found.unknown]
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,11 @@ def _read(folder: Path) -> tuple[Contents, Reader]:
         contents.add(found, path.name)
         contents.measured = merge(contents.measured, found.tables)[0]
     return contents, reader
+
+
+def _filled(table: Table, other: Table) -> Table:
+    """A table with what another says where it says nothing itself."""
+    return {**other, **{key: value for key, value in table.items() if value}}
 
 
 def _run_tables(path: Path) -> Any:

@@ -89,7 +89,7 @@ def _data(run: Path) -> dict[str, Any]:
     path = run / DATA
     if not path.exists():
         raise RunError(f"{run} has no {DATA}, so nobody can tell what it was trained on")
-    data = read_json(path)
+    data: dict[str, Any] = read_json(path)
     texts = ("name", "layout", "sha256", "labels")
     is_whole = (
         isinstance(data, dict)
@@ -136,13 +136,13 @@ def _check_records(
                 f"{run}: {SUMMARY} counts {told} {part} images and {DATA} {listed}; a board takes "
                 "a run as it was written"
             )
-    for key, told, listed in (
-        ("method", summary.method, settings.get("method")),
-        ("seed", summary.seed, settings.get("seed")),
-        ("classes", summary.classes, data["classes"]),
+    for key, is_same in (
+        ("method", summary.method == settings.get("method")),
+        ("seed", summary.seed == settings.get("seed")),
+        ("classes", summary.classes == data["classes"]),
     ):
-        if told != listed:
-            raise RunError(f"{run}: {SUMMARY} and the other records name another {key}")
+        if not is_same:
+            raise RunError(f"{run}: {SUMMARY} and the other records differ in {key}")
 
 
 def _check_held_out(

@@ -1,4 +1,4 @@
-"""What the words of a result mean: numbers, dates, addresses, which way is better. Reads no file."""
+"""What the words of a result mean: numbers, dates, addresses, which way is better. No files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ _VALUE = re.compile(
 )
 _DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
 _LOWER = frozenset(
-    "bits cer cost deviation distance eer epe error errors fid flops kid latency loss mae mpjpe "
-    "mse nll params perplexity ppl rmse runtime time wer".split()
+    {
+        *("error", "errors", "loss", "cost", "distance", "deviation", "perplexity", "ppl", "nll"),
+        *("mae", "mse", "rmse", "mpjpe", "epe", "fid", "kid", "wer", "cer", "eer", "bits"),
+        *("time", "latency", "runtime", "params", "flops"),
+    }
 )
 
 

@@ -17,7 +17,7 @@ _SHORT = 8
 
 
 def digest(lines: Iterable[str]) -> str:
-    """SHA-256 over lines that may hold any character: each after its length, as `data.json` does."""
+    """SHA-256 over lines of any characters: each after its length, as in `data.json`."""
     found = hashlib.sha256()
     for line in lines:
         content = line.encode()
@@ -59,7 +59,7 @@ def variant_of(data: Mapping[str, Any], summary: Summary, folds: int) -> Table:
         parts.append(f"{folds} folds")
     unit = "labels" if summary.task == "classification" else "labeled images"
     parts.append(f"{summary.labeled} {unit}")
-    own = f"A data set of its own, known by its content ({content[:_SHORT]}) and by the images judged."
+    own = f"Known by its content ({content[:_SHORT]}) and by the images judged, not by its name."
     return {
         "dataset": ", ".join(parts),
         "description": known["description"] if known else own,

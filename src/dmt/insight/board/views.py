@@ -174,6 +174,9 @@ class Site:
             self._by_dataset[board.task, board.dataset].append(board)
 
 
+_UNKNOWN: Mapping[str, Any] = {"title": None, "authors": [], "venue": None, "summary": None}
+
+
 def links(value: Any, fallback: str) -> list[Link]:
     """The links in a list of {title, url}; addresses that are none are left out."""
     found = []
@@ -262,7 +265,7 @@ def _papers(
         if not key or key in papers:
             continue
         url = web_address(entry.row.get("paper_url"))
-        facts = known.get(key, {})
+        facts = {**_UNKNOWN, **known.get(key, {})}
         title = text(entry.row.get("paper_title")) or text(facts.get("title")) or key
         date = text(entry.row.get("paper_date"))
         papers[key] = Paper(slug_of("paper", key, title), title, url, date, facts)

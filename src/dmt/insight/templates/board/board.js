@@ -45,16 +45,26 @@
     });
   }
 
+  // How tall a body of a hundred rows is about, for the scroll bar; without any it is not there.
+  const measure = (body) => {
+    let num = 0;
+    for (const row of body.rows) num += !row.hidden;
+    body.style.setProperty("--rows", num);
+    body.hidden = !num;
+  };
+
   const tools = document.querySelector(".tools");
   const items = [...document.querySelectorAll(".ranking tbody tr, .item")];
   if (tools && items.length) {
     tools.hidden = false;
     const input = tools.querySelector(".filter");
+    const { noun } = tools.dataset;
     const status = tools.querySelector(".count");
     const kinds = [...tools.querySelectorAll("[data-kind]")];
     let texts = null; // read once it is needed: ten thousand rows take a moment
     let kind = "";
     let waiting = 0;
+    const bodies = document.querySelectorAll(".ranking tbody");
     const filter = () => {
       waiting = 0;
       texts ??= new Map(items.map((item) => [item, item.textContent.toLowerCase()]));
@@ -65,7 +75,8 @@
         num += isShown;
         if (item.hidden === isShown) item.hidden = !isShown;
       }
-      status.textContent = num === items.length ? `${count(num)} rows` : `${count(num)} of ${count(items.length)} rows`;
+      for (const body of bodies) measure(body);
+      status.textContent = num === items.length ? `${count(num)} ${noun}` : `${count(num)} of ${count(items.length)} ${noun}`;
     };
     const soon = () => { waiting ||= requestAnimationFrame(filter); };
     input.addEventListener("input", soon);
@@ -86,7 +97,7 @@
 
   const table = document.querySelector(".ranking");
   if (table) {
-    const body = table.tBodies[0];
+    const bodies = [...table.tBodies];
     const keys = {
       rank: (row) => +row.dataset.rank,
       name: (row) => row.querySelector(".name").textContent,
@@ -104,12 +115,15 @@
         head.setAttribute("aria-sort", isUp ? "ascending" : "descending");
         const key = keys[head.dataset.sort];
         const sign = isUp ? 1 : -1;
-        const rows = [...body.rows].map((row) => [key(row), row]);
+        const rows = bodies.flatMap((body) => [...body.rows].map((row) => [key(row), row]));
         rows.sort(([a], [b]) => {
           if (a === null || b === null) return (a === null) - (b === null); // without a date: last
           return sign * (typeof a === "string" ? compare(a, b) : a - b);
         });
-        body.append(...rows.map(([, row]) => row));
+        bodies.forEach((body, i) => {
+          body.replaceChildren(...rows.slice(100 * i, 100 * i + 100).map(([, row]) => row));
+          measure(body);
+        });
       });
     }
   }
