@@ -66,8 +66,6 @@ def submit(
     folder = Path(read_options(settings or [], {"board": _DEFAULT})["board"])
     check_place(folder)
     found = read_submission(run)
-    # The mark of a board before the data in it: see `pages.build`.
-    _pages(folder)
     add_run(folder, found.run_id, found.tables)
     built, contents = _pages(folder)
     page = built.start.parent / "runs" / f"{found.run_id}.html"
@@ -97,8 +95,9 @@ def import_(
 
     folder = Path(read_options(settings or [], {"board": _DEFAULT})["board"])
     check_place(folder)
-    _pages(folder)
     done = import_file(folder, file)
+    if not done.num_new:
+        _refuse(done.faults, str(file))
     built, _ = _pages(folder)
     _say_all("kept, though not known", done.unknown)
     _say_all("the board keeps its own", done.conflicts)

@@ -17,7 +17,7 @@ from dmt.insight import numbers
 from dmt.insight.board.archive import shipped
 from dmt.insight.board.plots import Dot, mark_records, record_chart
 from dmt.insight.board.provenance import Provenance
-from dmt.insight.board.store import MARK, Contents, check_place, ensure_folder, is_board
+from dmt.insight.board.store import MARK, Contents, begin, ensure_folder
 from dmt.insight.board.views import Leaderboard, Result, Site, arrange
 from dmt.insight.html import environment, script, style
 from dmt.insight.listing import list_settings
@@ -45,12 +45,11 @@ def build(folder: Path, contents: Contents) -> Built:
         SettingError: the folder holds other things.
         RunError: a page cannot be written.
     """
-    check_place(folder)
+    begin(folder)
     site = arrange(contents, shipped("papers.json"))
     pages = dict(render(site))
     before = _listed(folder)
-    ensure_folder(folder)
-    # The mark first: a folder with half a board in it must still be known as a board.
+    # Named before they are there, so that none is left behind whatever happens.
     write_json(folder / MARK, {"version": 1, "pages": sorted({*before, *pages})})
     for name in _FOLDERS:
         if any(page.startswith(f"{name}/") for page in pages):
@@ -163,8 +162,6 @@ def _search_index(site: Site) -> list[list[str]]:
 
 def _listed(folder: Path) -> list[str]:
     """The pages of an earlier build; only such names as a build gives are believed."""
-    if not is_board(folder):
-        return []
     try:
         mark = read_json(folder / MARK)
     except RunError:

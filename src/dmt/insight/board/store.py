@@ -91,6 +91,19 @@ def check_place(folder: Path) -> None:
         raise SettingError(f"{folder} holds other things; give an empty folder or a board's")
 
 
+def begin(folder: Path) -> None:
+    """Make `folder` a board's, before anything is written into it that would make it another's.
+
+    Raises:
+        SettingError: it holds other things.
+        RunError: it cannot be made.
+    """
+    check_place(folder)
+    if not is_board(folder):
+        ensure_folder(folder)
+        write_json(folder / MARK, {"version": 1, "pages": []})
+
+
 def read_board(folder: Path) -> Contents:
     """Everything on the board in `folder`; where there is none, the published figures.
 
@@ -132,6 +145,7 @@ def import_file(folder: Path, file: Path) -> Imported:
     mine = read_file(path) if path.exists() else []
     merged, conflicts = merge(mine, _without_known(found))
     if found.entries:
+        begin(folder)
         ensure_folder(path.parent)
         write_json(path, merged)
     return Imported(len(found.entries), found.num_known, found.faults, found.unknown, conflicts)
@@ -165,6 +179,7 @@ def add_run(folder: Path, run_id: str, tables: list[Table]) -> None:
     path = folder / _RUNS / f"{run_id}.json"
     if path.exists():
         raise SettingError(f"this run is on the board already ({path})")
+    begin(folder)
     ensure_folder(path.parent)
     write_json(path, tables)
 

@@ -181,7 +181,7 @@ def _models(run: Path, summary: Summary) -> list[tuple[str, float]]:
         raise RunError(f"{run} has no figure for the model it hands out")
     for model, value in found:
         counts = next((each for each in summary.confusion if each.model == model), None)
-        if counts is None or abs(_metric(summary, counts) - value) > _CLOSE:
+        if counts is None or abs(metric_of(summary, counts) - value) > _CLOSE:
             raise RunError(
                 f"{run / SUMMARY} was edited: its {summary.metric} of {model} is not what its "
                 "confusion matrix gives"
@@ -189,7 +189,8 @@ def _models(run: Path, summary: Summary) -> list[tuple[str, float]]:
     return found
 
 
-def _metric(summary: Summary, confusion: Confusion) -> float:
+def metric_of(summary: Summary, confusion: Confusion) -> float:
+    """What a confusion matrix gives for the summary's metric, in %; NaN where it counts others."""
     counts = confusion.counts
     total = sum(map(sum, counts))
     right = [row[index] for index, row in enumerate(counts)]
