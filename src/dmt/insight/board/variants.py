@@ -51,18 +51,21 @@ def variant_of(data: Mapping[str, Any], summary: Summary, folds: int) -> Table:
     """
     content, judged = content_hash(data), judged_hash(data)
     known = next((each for each in shipped("data_sets.json") if each["content"] == content), None)
-    name = known["name"] if known else f"{data['name']} ({content[:_SHORT]})"
-    parts = [name]
-    if known is None or known["judged"] != judged:
+    own = digest([content, judged])[:_SHORT]
+    parts = [known["name"] if known else f"{data['name']} ({own})"]
+    if known and known["judged"] != judged:
         parts.append(f"judged on {judged[:_SHORT]}")
     if folds:
         parts.append(f"{folds} folds")
     unit = "labels" if summary.task == "classification" else "labeled images"
     parts.append(f"{summary.labeled} {unit}")
-    own = f"Known by its content ({content[:_SHORT]}) and by the images judged, not by its name."
+    told = (
+        f"Told from others by its content ({content[:_SHORT]}) and by the images judged "
+        f"({judged[:_SHORT]}), not by its name."
+    )
     return {
         "dataset": ", ".join(parts),
-        "description": known["description"] if known else own,
+        "description": known["description"] if known else told,
         "dataset_links": known["links"] if known else [],
         "dataset_citations": [],
         "subdatasets": [],
