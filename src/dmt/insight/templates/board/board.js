@@ -65,9 +65,11 @@
     let kind = "";
     let waiting = 0;
     const bodies = document.querySelectorAll(".ranking tbody");
+    // of a row all but its rank, whose digits nobody looks for
+    const textOf = (item) => (item.cells ? [...item.cells].slice(1).map((cell) => cell.textContent).join(" ") : item.textContent);
     const filter = () => {
       waiting = 0;
-      texts ??= new Map(items.map((item) => [item, item.textContent.toLowerCase()]));
+      texts ??= new Map(items.map((item) => [item, textOf(item).toLowerCase()]));
       const asked = words(input.value);
       let num = 0;
       for (const item of items) {
