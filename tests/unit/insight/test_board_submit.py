@@ -131,7 +131,7 @@ def test_the_two_records_of_one_content_meet_and_any_other_content_does_not(
     parts = {"labeled": "unlabeled", "unlabeled": "unlabeled", "test": "test"}
     drawn = seal(data | {"files": [[*f[:3], parts[f[3]]] for f in data["files"]]})
     assert content_hash(drawn) == content_hash(data)
-    assert judged_hash(drawn) == judged_hash(data)
+    assert judged_hash(drawn, 0) == judged_hash(data, 0)
     assert variant_of(drawn, summary, 0)["dataset"] == name
     judged = [[*f[:3], "unused" if f[0] == "test/00.png" else f[3]] for f in data["files"]]
     for other in (
@@ -161,13 +161,15 @@ def test_known_content_has_its_name_and_other_judged_images_are_told(
 ) -> None:
     run = write_board_run(tmp_path / "run")
     data, summary = read_json(run / DATA), read_summary(run)
-    entry = {"name": "Pets (JPEG 75)", "content": content_hash(data), "judged": judged_hash(data),
-             "description": "", "links": []}  # fmt: skip
+    known = {"content": content_hash(data), "judged": judged_hash(data, 0)}
+    entry = known | {"name": "Pets (JPEG 75)", "description": "", "links": []}
     monkeypatch.setattr("dmt.insight.board.variants.shipped", lambda name: [entry])
     assert variant_of(data, summary, 0)["dataset"] == "Pets (JPEG 75), 6 labels"
+    folded = variant_of(data, summary, 2)["dataset"]
+    assert folded == f"Pets (JPEG 75), judged on {judged_hash(data, 2)[:8]}, 2 folds, 6 labels"
     entry["judged"] = "0"
     name = variant_of(data, summary, 0)["dataset"]
-    assert name == f"Pets (JPEG 75), judged on {judged_hash(data)[:8]}, 6 labels"
+    assert name == f"Pets (JPEG 75), judged on {judged_hash(data, 0)[:8]}, 6 labels"
 
 
 def test_the_mean_iou_is_what_its_matrix_gives(tmp_path: Path) -> None:

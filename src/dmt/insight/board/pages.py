@@ -128,7 +128,9 @@ def _plot(board: Leaderboard) -> Mapping[str, Any]:
     best = {(dot.year, dot.model, dot.shown, dot.kind) for dot in marked if dot.is_record}
     records = [r for when, r in dated if (when, r.entry.model, r.shown, r.kind) in best]
     return {
-        "chart": record_chart("best", board.metric, marked) if len(marked) > 1 else "",
+        "chart": record_chart("best", board.metric, marked)
+        if len({dot.year for dot in dots}) > 1
+        else "",
         "records": sorted(records, key=lambda each: each.date),
         "kinds": [kind for kind in ("claimed", "measured") if any(d.kind == kind for d in dots)],
         "num_undated": len(dated) - len(dots),

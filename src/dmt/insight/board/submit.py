@@ -234,7 +234,7 @@ def _provenance(
             classes=data["classes"],
             sha256=data["sha256"],
             content=content_hash(data),
-            judged=judged_hash(data),
+            judged=judged_hash(data, settings.get("folds") or 0),
             parts=dict(Counter(str(entry[3]) for entry in data["files"])),
         ),
         settings=_without_places(settings),

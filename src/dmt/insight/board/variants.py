@@ -31,10 +31,10 @@ def content_hash(data: Mapping[str, Any]) -> str:
     return digest([*head, *_sorted(data["files"])])
 
 
-def judged_hash(data: Mapping[str, Any]) -> str:
+def judged_hash(data: Mapping[str, Any], folds: int) -> str:
     """Of the images a run was judged by: its test part, or with folds every labeled image."""
-    test = [entry for entry in data["files"] if entry[3] == "test"]
-    return digest(_sorted(test or [each for each in data["files"] if each[3] == "labeled"]))
+    part = "labeled" if folds else "test"
+    return digest(_sorted(entry for entry in data["files"] if entry[3] == part))
 
 
 def variant_of(data: Mapping[str, Any], summary: Summary, folds: int) -> Table:
@@ -49,11 +49,12 @@ def variant_of(data: Mapping[str, Any], summary: Summary, folds: int) -> Table:
         A data set of an evaluation table, without rows. Its name tells the content apart from all
         other content, the judged images from all others, and how many labels were learned from.
     """
-    content, judged = content_hash(data), judged_hash(data)
+    content, judged = content_hash(data), judged_hash(data, folds)
     known = next((each for each in shipped("data_sets.json") if each["content"] == content), None)
     own = digest([content, judged])[:_SHORT]
     parts = [known["name"] if known else f"{data['name']} ({own})"]
-    if known and known["judged"] != judged:
+    is_usual = known is None or known["judged"] == judged
+    if not is_usual:
         parts.append(f"judged on {judged[:_SHORT]}")
     if folds:
         parts.append(f"{folds} folds")
@@ -65,7 +66,8 @@ def variant_of(data: Mapping[str, Any], summary: Summary, folds: int) -> Table:
     )
     return {
         "dataset": ", ".join(parts),
-        "description": known["description"] if known else told,
+        "description": (known["description"] if known else told)
+        + ("" if is_usual else " Which images were judged here, the hash in the name tells."),
         "dataset_links": known["links"] if known else [],
         "dataset_citations": [],
         "subdatasets": [],
