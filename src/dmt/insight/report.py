@@ -82,7 +82,8 @@ def render(view: RunView) -> str:
     kept, true, num_left_out = class_tables(view)
     class_scores, class_notes = score_table(summary, decimals) if summary else ("", [])
     code = script("report.js")
-    page = environment().get_template("report.html.j2").render(
+    template = environment().get_template("report.html.j2")
+    page = template.render(
         style=style("report.css"),
         script=code.text,
         script_hash=code.hash,
