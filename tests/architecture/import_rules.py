@@ -16,13 +16,15 @@ API = (
     "machine", "checkup", "mask_checkup", "data_checkup", "predicting", "mask_predicting",
     "mask_evaluation", "stopping",
 )  # one row of the house  # fmt: skip
+COMMAND = ("cli", "board_command", "live", "printing", "options", "exits", "doctor")
 EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
 
 # Room -> what it may import from dmt, besides FREE. A name stands for itself and all inside it.
 ARROWS: dict[str, tuple[str, ...]] = {
     "": ("api", "core"),
     "__main__": ("cli",),
-    "cli": (*EVERYTHING, *API, "cli", "live", "printing", "options", "exits", "doctor"),
+    "cli": (*EVERYTHING, *API, *COMMAND),
+    "board_command": ("insight", "printing", "options"),
     "live": ("engine.stage",),
     "printing": (),
     "options": (),

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dmt.escapes import visible
 from dmt.insight import numbers
@@ -23,12 +19,11 @@ from dmt.insight.figures import (
     round_figure,
     style_of,
 )
+from dmt.insight.html import environment, script, style
 from dmt.insight.listing import list_data, list_machine, list_settings
 from dmt.insight.quality import Matrices, class_tables, confusion_tables, label_figures, mistakes
 from dmt.insight.read import RunView, read_run, stage_of
 from dmt.records import REPORT, Summary, write_text
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -79,13 +74,6 @@ def write_report(run: Path) -> Path:
 
 def render(view: RunView) -> str:
     """The page as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     summary = view.summary
     decimals = 2 if summary is not None and summary.num_held_out >= 2000 else 1
     classes = summary.classes if summary else [str(name) for name in view.data.get("classes", [])]
@@ -93,12 +81,12 @@ def render(view: RunView) -> str:
     unit = "pixels" if summary is not None and summary.task == "segmentation" else "images"
     kept, true, num_left_out = class_tables(view)
     class_scores, class_notes = score_table(summary, decimals) if summary else ("", [])
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = environment.get_template("report.html.j2").render(
-        style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        script=script,
-        script_hash=f"sha256-{digest}",
+    code = script("report.js")
+    template = environment().get_template("report.html.j2")
+    page = template.render(
+        style=style("report.css"),
+        script=code.text,
+        script_hash=code.hash,
         name=view.folder.resolve().name,
         summary=summary,
         about=_about(view),

@@ -18,8 +18,8 @@
   });
 
   const copy = document.getElementById("copy");
-  copy.hidden = false;
-  copy.addEventListener("click", async () => {
+  if (copy) copy.hidden = false;
+  copy?.addEventListener("click", async () => {
     const command = document.getElementById("command");
     try { await navigator.clipboard.writeText(command.textContent); copy.textContent = "Copied"; }
     catch { getSelection().selectAllChildren(command); copy.textContent = "Selected"; }
