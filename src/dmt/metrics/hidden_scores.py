@@ -110,6 +110,53 @@ def class_pseudo_label_accuracy(
     return [None if np.isnan(share) else float(share) for share in shares]
 
 
+def find_wrong(
+    ids: NDArray[Any] | Tensor, label: NDArray[Any] | Tensor, hidden: HiddenLabels
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which pseudo labels have a known truth, and which of them are wrong.
+
+    Args:
+        ids: integers, shape (B,).
+        label: pseudo labels, integers, shape (B,), aligned with ids.
+        hidden: the labels to compare with.
+
+    Returns:
+        Two bool (B,), the second one False where the truth is not known.
+
+    Raises:
+        ValueError: shapes differ.
+    """
+    is_known, truth, called = _look_up(ids, label, hidden)
+    is_wrong = is_known.copy()
+    is_wrong[is_known] = truth != called
+    return is_known, is_wrong
+
+
+def find_wrong_pixels(
+    id: int, pixels: NDArray[np.int64], label: NDArray[Any] | Tensor, hidden: HiddenMasks
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """`find_wrong` for some pixels of one image; those of value 255 are not known.
+
+    Args:
+        id: of the image.
+        pixels: where they lie in the image, row by row, shape (P,).
+        label: pseudo labels of the whole image, integers, shape (H, W).
+        hidden: the masks to compare with.
+
+    Returns:
+        Two bool (P,).
+
+    Raises:
+        ValueError: the mask has another shape.
+    """
+    truth = _mask(id, label, hidden)
+    if truth is None:
+        return np.zeros(len(pixels), np.bool_), np.zeros(len(pixels), np.bool_)
+    true = truth.reshape(-1)[pixels]
+    is_known = true != _IGNORED
+    return is_known, is_known & (true != as_integers(label).reshape(-1)[pixels])
+
+
 def score_mask(
     id: int, label: NDArray[Any] | Tensor, hidden: HiddenMasks, num_classes: int
 ) -> NDArray[np.int64]:
@@ -210,14 +257,22 @@ def _matched(
     ids: NDArray[Any] | Tensor, called: NDArray[Any] | Tensor, hidden: HiddenLabels
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """True and called classes of those ids that `hidden` knows, in the order of `ids`."""
+    _, truth, known = _look_up(ids, called, hidden)
+    return truth, known
+
+
+def _look_up(
+    ids: NDArray[Any] | Tensor, called: NDArray[Any] | Tensor, hidden: HiddenLabels
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[Any]]:
+    """`_matched`, after which of the ids (bool, (B,)) are known."""
     wanted, values = as_integers(ids), as_integers(called)
     if wanted.ndim != 1 or wanted.shape != values.shape:
         raise ValueError(f"ids {wanted.shape} and labels {values.shape} must be two equal (B,)")
     known, labels = reveal(hidden)
     if known.size == 0:
-        return np.empty(0, dtype=np.int64), values[:0]
+        return np.zeros(wanted.shape, np.bool_), np.empty(0, dtype=np.int64), values[:0]
     order = np.argsort(known, kind="stable")
     place = np.searchsorted(known, wanted, sorter=order).clip(max=known.size - 1)
     found = order[place]
-    is_known = known[found] == wanted
-    return labels[found[is_known]], values[is_known]
+    is_known: NDArray[np.bool_] = known[found] == wanted
+    return is_known, labels[found[is_known]], values[is_known]
