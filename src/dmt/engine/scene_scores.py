@@ -32,11 +32,12 @@ def draw_pixels(store: PixelLabels, ids: NDArray[np.int64], seed: int) -> list[S
     scenes = []
     for id_ in ids.tolist():
         planes = store.read(id_)
-        total = planes.label.size
-        index = torch.arange(min(total, PIXELS_A_SCENE))
-        pixels = permuted(index, total, seed, "error detection", id_).sort().values.numpy()
+        height, width = planes.label.shape
+        index = torch.arange(min(height * width, PIXELS_A_SCENE))
+        pixels = permuted(index, height * width, seed, "error detection", id_).numpy()
+        label = planes.label.reshape(-1)[pixels].astype(np.int64)
         kept = planes.is_selected.reshape(-1)[pixels]
-        scenes.append(SampledScene(id_, pixels, planes.label, kept))
+        scenes.append(SampledScene(id_, (height, width), pixels, label, kept))
     return scenes
 
 
@@ -70,7 +71,7 @@ def pixel_scores(
             each.flatten(1)[:, torch.from_numpy(scene.pixels).to(each.device)].cpu().T
             for _, each in answers
         ]
-        label = torch.from_numpy(scene.label.reshape(-1)[scene.pixels].astype(np.int64))
+        label = torch.from_numpy(scene.label)
         by_name = error_scores(picked[0], picked[1] if picked[1:] else None, label, *gammas)
         found[:, end - len(label) : end] = torch.stack([by_name[name] for name in names])
     if runtime.world_size > 1:

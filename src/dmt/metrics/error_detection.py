@@ -25,8 +25,9 @@ class SampledScene(NamedTuple):
     """Some pixels of one image, and what its pseudo labels say."""
 
     id: int
+    shape: tuple[int, int]  # of the image
     pixels: NDArray[np.int64]  # (P,), where they lie, row by row
-    label: NDArray[np.uint8]  # (H, W), of the whole image
+    label: NDArray[np.int64]  # (P,)
     is_selected: NDArray[np.bool_]  # (P,)
 
 
@@ -71,7 +72,9 @@ def detect_in_scenes(
         blocks: of every image of the data set; images of one block count as one observation.
         seed: names the resamples.
     """
-    found = [find_wrong_pixels(each.id, each.pixels, each.label, hidden) for each in scenes]
+    found = [
+        find_wrong_pixels(each.id, each.shape, each.pixels, each.label, hidden) for each in scenes
+    ]
     ids = np.repeat([each.id for each in scenes], [len(each.pixels) for each in scenes])
     return detection(
         scores,

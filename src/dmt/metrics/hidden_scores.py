@@ -133,14 +133,19 @@ def find_wrong(
 
 
 def find_wrong_pixels(
-    id: int, pixels: NDArray[np.int64], label: NDArray[Any] | Tensor, hidden: HiddenMasks
+    id: int,
+    shape: tuple[int, int],
+    pixels: NDArray[np.int64],
+    label: NDArray[Any] | Tensor,
+    hidden: HiddenMasks,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """`find_wrong` for some pixels of one image; those of value 255 are not known.
 
     Args:
         id: of the image.
-        pixels: where they lie in the image, row by row, shape (P,).
-        label: pseudo labels of the whole image, integers, shape (H, W).
+        shape: its height and width.
+        pixels: where they lie in it, row by row, shape (P,).
+        label: their pseudo labels, integers, shape (P,).
         hidden: the masks to compare with.
 
     Returns:
@@ -149,12 +154,12 @@ def find_wrong_pixels(
     Raises:
         ValueError: the mask has another shape.
     """
-    truth = _mask(id, label, hidden)
+    truth = _mask(id, shape, hidden)
     if truth is None:
         return np.zeros(len(pixels), np.bool_), np.zeros(len(pixels), np.bool_)
     true = truth.reshape(-1)[pixels]
     is_known = true != _IGNORED
-    return is_known, is_known & (true != as_integers(label).reshape(-1)[pixels])
+    return is_known, is_known & (true != as_integers(label))
 
 
 def score_mask(
@@ -175,7 +180,7 @@ def score_mask(
         DataError: a mask holds a value that is neither a class nor 255.
         ValueError: the mask has another shape, or a prediction is no class.
     """
-    truth = _mask(id, label, hidden)
+    truth = _mask(id, label.shape, hidden)
     return _count_pixels(truth, label, num_classes) if truth is not None else _nothing(num_classes)
 
 
@@ -203,7 +208,7 @@ def score_selected_mask(
         DataError: a mask holds a value that is neither a class nor 255.
         ValueError: the mask or `is_selected` has another shape, or a label is no class.
     """
-    truth = _mask(id, label, hidden)
+    truth = _mask(id, label.shape, hidden)
     if truth is None:
         return _nothing(num_classes)
     kept = as_integers(is_selected)
@@ -212,16 +217,14 @@ def score_selected_mask(
     return _count_pixels(np.where(kept, truth, np.uint8(_IGNORED)), label, num_classes)
 
 
-def _mask(id: int, label: NDArray[Any] | Tensor, hidden: HiddenMasks) -> NDArray[np.uint8] | None:
-    """The hidden mask of an image, of the shape of its `label`; None where it is not known."""
+def _mask(id: int, shape: tuple[int, ...], hidden: HiddenMasks) -> NDArray[np.uint8] | None:
+    """The hidden mask of an image, of the shape of its labels; None where it is not known."""
     ids, read = reveal_masks(hidden)
     if not (ids == id).any():
         return None
     truth = read(id)
-    if truth.shape != tuple(label.shape):
-        raise ValueError(
-            f"the mask of image {id} is {truth.shape}, its prediction {tuple(label.shape)}"
-        )
+    if truth.shape != tuple(shape):
+        raise ValueError(f"the mask of image {id} is {truth.shape}, its prediction {tuple(shape)}")
     return truth
 
 
