@@ -47,29 +47,29 @@ def check(run: Path, num_checked: int, scores: tuple[str, ...]) -> list[ErrorDet
 
 
 def test_digits(digits_run: Path) -> None:
-    found = check(digits_run, 1400, (*ONE_NETWORK, *TWO_NETWORKS))
+    found = check(digits_run, 1000, (*ONE_NETWORK, *TWO_NETWORKS))
     assert len(found) == 4
     for each, line in zip(found, lines_of(digits_run), strict=True):
-        assert (each.num_labels, each.num_blocks) == (1400, 1400)
-        assert set(each.gains) == {"disagreement", "dmt_weight"}
+        assert (each.num_labels, each.num_blocks) == (1000, 1000)
+        assert list(each.gains) == list(each.scores)[1:]
         gain = each.gains["disagreement"].value
         difference = each.scores["disagreement"].ap - each.scores["confidence"].ap
-        assert abs(gain - difference) < 1e-4, "of float32 sums in the resamples"
+        assert abs(gain - difference) < 1e-9
         assert line["other"] == f"round{line['round'] - 1}/{line['student']}"
-    # What is wrong of the whole pool is what the labeling itself says.
+    # The sample is like the pool of which the labeling itself speaks.
     for record in read_metrics(digits_run / "metrics.jsonl"):
         if record["event"] == "label":
-            each = read_summary(digits_run).rounds[record["round"]].error_detection
-            found_wrong = each[record["teacher"]].num_wrong / 1400
-            assert abs(1 - found_wrong - record["pool_accuracy"]) < 1e-9
-            assert each[record["teacher"]].num_selected == record["selected"]
+            by_teacher = read_summary(digits_run).rounds[record["round"]].error_detection
+            each = by_teacher[record["teacher"]]
+            assert abs(1 - each.num_wrong / 1000 - record["pool_accuracy"]) < 0.03
+            assert abs(each.num_selected / 1000 - record["selected"] / 1400) < 0.03
     assert SECTION in (digits_run / "report.html").read_text()
 
 
 def test_one_network_alone_has_nothing_to_disagree_with(tmp_path: Path) -> None:
     run = train("digits", out=tmp_path / "run", **TINY, method="self-training")
-    for each in check(run.path, 1400, ONE_NETWORK):
-        assert each.gains == {}
+    for each in check(run.path, 1000, ONE_NETWORK):
+        assert list(each.gains) == ["margin", "entropy"]
     assert all(line["other"] is None for line in lines_of(run.path))
 
 
@@ -92,7 +92,7 @@ def test_scenes(tmp_path: Path) -> None:
         assert each.num_labels <= 6 * 250
         assert each.num_blocks == 6
         assert each.num_wrong > 0
-        assert set(each.gains) == {"disagreement", "dmt_weight"}
+        assert list(each.gains) == list(each.scores)[1:]
     assert SECTION in (run.path / "report.html").read_text()
 
 

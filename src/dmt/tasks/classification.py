@@ -33,7 +33,7 @@ from dmt.metrics.verdict import compare_predictions
 from dmt.records import ClassSelection, Confusion, ErrorDetection
 
 _LOOKED_BACK = 500  # labeled images that are looked at beside the validation part, at most
-_CHECKED = 2000  # images of the pool in which scores look for wrong pseudo labels, at most
+_CHECKED = 1000  # images of the pool in which scores look for wrong pseudo labels, at most
 
 
 class Classification:
@@ -228,7 +228,6 @@ class Classification:
             store.is_selected[rows].numpy(),
             {name: unshard(each, len(ids), self._runtime).numpy() for name, each in scores.items()},
             self._splits[stage.fold].hidden,
-            seed=self._seed,
         )
 
     def validate(self, stage: TrainStage, net: nn.Module) -> Score | None:

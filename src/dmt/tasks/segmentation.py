@@ -266,8 +266,7 @@ class Segmentation:
         mine = shard_ids(torch.from_numpy(ids), self._runtime)
         logits = [self._logits(net, mine) for net in (teacher, other) if net is not None]
         scores = pixel_scores(scenes, logits, stage.gammas, self._runtime)
-        hidden = self._splits[stage.fold].hidden
-        return detect_in_scenes(scenes, scores, hidden, self._blocks, seed=self._seed)
+        return detect_in_scenes(scenes, scores, self._splits[stage.fold].hidden, self._blocks)
 
     def validate(self, stage: TrainStage, net: nn.Module) -> Score | None:
         """See `Task.validate`: mean IoU in %."""
