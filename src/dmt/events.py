@@ -107,13 +107,12 @@ def _figures(*names: str) -> Callable[[Any], str]:
     """By name a record of these figures, and no others."""
 
     def look(value: Any) -> str:
-        entries = value.items() if isinstance(value, Mapping) else [(None, None)]
-        if any(
+        if not isinstance(value, Mapping) or any(
             _text(name) or not isinstance(entry, Mapping) or not entry.keys() <= set(names)
-            for name, entry in entries
+            for name, entry in value.items()
         ):
             return "not what says how errors were found"
-        figures = (each for _, entry in entries for each in entry.values())
+        figures = (each for entry in value.values() for each in entry.values())
         return next((what for each in figures if each is not None and (what := _number(each))), "")
 
     return look

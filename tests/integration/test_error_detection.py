@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tiny_scenes import KEYS
-
 from dmt.api import Run, train
 from dmt.core.error_scores import ONE_NETWORK, TWO_NETWORKS
 from dmt.records import ErrorDetection, read_metrics, read_summary
+from tiny_scenes import KEYS
 from trees import write_image_masks
 
 TINY: dict[str, Any] = {

@@ -26,7 +26,8 @@ ALARM = {"event": "alarm", "stage": "round1/a", "kind": "x", "message": "m", "re
 
 @pytest.mark.parametrize(
     "event",
-    [STEP, LABEL, EVALUATE, ALARM, DETECTION, DETECTION | {"gains": {}}, {"event": "finished", "seconds": 3},
+    [STEP, LABEL, EVALUATE, ALARM, DETECTION, DETECTION | {"gains": {}},
+     {"event": "finished", "seconds": 3},
      {"event": "of a later version", "anything": [1]}, STEP | {"images_seen": 8.0},
      LABEL | {"threshold": [0.5, None]}, LABEL | {"label_fraction": None},
      EVALUATE | {"value": None, "classes": None}],

@@ -1,4 +1,4 @@
-"""By how much a pseudo label looks wrong, by every score that is compared. No truth is read here."""
+"""How wrong a pseudo label looks, by every score that is compared. No truth is read here."""
 
 from __future__ import annotations
 

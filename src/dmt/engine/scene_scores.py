@@ -1,4 +1,4 @@
-"""Error scores of a sample of pixels, from the logits of whole scenes. What they find: `metrics`."""
+"""Error scores of a sample of pixels, from logits of whole scenes. What they find: `metrics`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dmt.insight import numbers
 from dmt.insight.charts import Axes, Cell, Series, heat_table, line_chart
 from dmt.insight.figures import Figure, Row, learner_name
 from dmt.insight.read import RunView
-from dmt.records import ErrorDetection, Gain, RoundRecord
+from dmt.records import Gain, RoundRecord
 
 _NAMES = {
     "confidence": "teacher's confidence",

@@ -103,10 +103,7 @@ def detection(
             )
             for name, each in used.items()
         },
-        gains={
-            name: Gain(**found._asdict())
-            for name, found in gains(used, wrong, block).items()
-        },
+        gains={name: Gain(**found._asdict()) for name, found in gains(used, wrong, block).items()},
     )
 
 

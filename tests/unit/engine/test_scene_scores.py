@@ -41,7 +41,9 @@ def test_pixels_are_a_function_of_seed_and_image(tmp_path: Path) -> None:
         planes = store.read(scene.id)
         assert scene.shape == planes.label.shape == SIZES[scene.id]
         assert scene.pixels.max() < planes.label.size
-        label, kept = (each.reshape(-1)[scene.pixels] for each in (planes.label, planes.is_selected))
+        label, kept = (
+            each.reshape(-1)[scene.pixels] for each in (planes.label, planes.is_selected)
+        )
         np.testing.assert_array_equal(scene.label, label)
         np.testing.assert_array_equal(scene.is_selected, kept)
     again = draw_pixels(store, ids[::-1], seed=3)[::-1]
@@ -55,8 +57,10 @@ def test_ranks_add_up_to_one(tmp_path: Path) -> None:
 
     def scores_by(ids: list[int], world_size: int) -> dict[str, np.ndarray]:
         """A rank's share alone, in an order that is not the scenes'."""
-        runtime = cast("Runtime", SimpleNamespace(
-            world_size=world_size, device=torch.device("cpu"), sum=lambda value: value))  # fmt: skip
+        alone = SimpleNamespace(
+            world_size=world_size, device=torch.device("cpu"), sum=lambda value: value
+        )
+        runtime = cast("Runtime", alone)
         nets = [iter([(id_, LOGITS[id_][net]) for id_ in ids]) for net in (0, 1)]
         return pixel_scores(scenes, nets, (1.0, 2.0), runtime)
 

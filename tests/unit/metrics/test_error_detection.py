@@ -185,6 +185,6 @@ def test_pixels_of_scenes() -> None:
     assert found.scores["confidence"].auroc_selected == 1.0
     blocks[6] = 1
     assert detect_in_scenes(scenes, scores, hidden, blocks).num_blocks == 2
+    turned = scenes[1]._replace(shape=(3, 1))
     with pytest.raises(ValueError, match="the mask of image 6"):
-        turned = scenes[1]._replace(shape=(3, 1))
         detect_in_scenes([turned], {"entropy": np.zeros(2)}, hidden, blocks)
