@@ -11,15 +11,15 @@ from dmt.insight.figures import Figure, Row, learner_name
 from dmt.insight.read import RunView
 from dmt.records import Gain, RoundRecord
 
-_NAMES = {
-    "confidence": "teacher's confidence",
-    "margin": "teacher's margin",
-    "entropy": "teacher's entropy",
-    "other_probability": "other network's p(label)",
-    "dmt_weight": "DMT's weight",
-    "disagreement": "disagreement",
-    "ensemble_confidence": "confidence of both",
-    "ensemble_probability": "p(label) of both",
+_NAMES = {  # in a table, and in a sentence
+    "confidence": ("confidence", "the teacher's confidence"),
+    "margin": ("margin", "the teacher's margin"),
+    "entropy": ("entropy", "the teacher's entropy"),
+    "other_probability": ("other's p(label)", "the other network's p(label)"),
+    "dmt_weight": ("DMT's weight", "DMT's weight"),
+    "disagreement": ("disagreement", "disagreement"),
+    "ensemble_confidence": ("both: confidence", "the confidence of both"),
+    "ensemble_probability": ("both: p(label)", "the p(label) of both"),
 }
 _DRAWN = (
     ("confidence", "a"),
@@ -63,13 +63,13 @@ def _best(last: RoundRecord) -> str:
     best, ours = ranked[0], means["confidence"]
     over = "" if len(last.error_detection) == 1 else ", mean over both teachers"
     start = (
-        f"In round {last.round} {_said(best)} found the wrong pseudo labels best: average "
+        f"In round {last.round} {_NAMES[best][1]} found the wrong pseudo labels best: average "
         f"precision {numbers.percent(means[best])}{over}"
     )
     if best == "confidence":
         second = ranked[1]
         return (
-            f"{start}; next is {_said(second)} with {numbers.percent(means[second])}. "
+            f"{start}; next is {_NAMES[second][1]} with {numbers.percent(means[second])}. "
             f"A random order has {numbers.percent(chance)}."
         )
     return (
@@ -78,22 +78,18 @@ def _best(last: RoundRecord) -> str:
     )
 
 
-def _said(score: str) -> str:
-    """A score in a sentence."""
-    name = _NAMES[score]
-    return f"the {name}" if name.startswith(("teacher", "other")) else name
-
-
 def _gains(last: RoundRecord) -> list[str]:
-    """Disagreement against confidence, for each teacher's labels."""
-    parts = [
-        f"{_gain(found.gains['disagreement'])} for the labels of {learner_name(teacher)}"
-        for teacher, found in last.error_detection.items()
-        if "disagreement" in found.gains
-    ]
-    if not parts:
-        return []
-    return [f"Disagreement against the teacher's confidence: {'; '.join(parts)}."]
+    """Disagreement, and the weight made of it, against confidence, for each teacher's labels."""
+    sentences = []
+    for score, start in (("disagreement", "Disagreement"), ("dmt_weight", "DMT's weight")):
+        parts = [
+            f"{_gain(found.gains[score])} for the labels of {learner_name(teacher)}"
+            for teacher, found in last.error_detection.items()
+            if score in found.gains
+        ]
+        if parts:
+            sentences.append(f"{start} against the teacher's confidence: {'; '.join(parts)}.")
+    return sentences
 
 
 def _gain(gain: Gain) -> str:
@@ -101,7 +97,7 @@ def _gain(gain: Gain) -> str:
         numbers.fixed(100 * x, 1, signed=True) for x in (gain.value, gain.low, gain.high)
     )
     word = "better" if gain.low > 0 else "worse" if gain.high < 0 else "cannot be told apart"
-    return f"{word} ({value} points, 95 % interval {low} to {high})"
+    return f"{word} ({value} points, 95{numbers.NARROW}% interval {low} to {high})"
 
 
 def _note(last: RoundRecord, unit: str) -> str:
@@ -118,7 +114,8 @@ def _note(last: RoundRecord, unit: str) -> str:
         )
     return (
         f"Measured on {what} whose labels were hidden from training. Every score puts the labels "
-        f"in an order, the most suspect first. {both}"
+        f"in an order, the most suspect first; confidence, margin and entropy are the teacher's. "
+        f"{both}"
     )
 
 
@@ -128,7 +125,7 @@ def _figure(rounds: Sequence[RoundRecord], unit: str) -> Figure:
     drawn = _DRAWN if any("disagreement" in each for each in means.values()) else _DRAWN_OF_ONE
     series = [
         Series(
-            _NAMES[name],
+            _NAMES[name][0],
             style,
             [(float(r), 100 * each[name]) for r, each in means.items() if name in each],
         )
@@ -163,7 +160,7 @@ def _figure(rounds: Sequence[RoundRecord], unit: str) -> Figure:
 def _rows(record: RoundRecord, unit: str) -> list[Row]:
     return [
         [str(record.round), teacher, numbers.amount(found.num_labels, unit),
-         numbers.amount(found.num_wrong, unit), _NAMES.get(name, name),
+         numbers.amount(found.num_wrong, unit), _NAMES[name][0] if name in _NAMES else name,
          *(numbers.percent(x) for x in (each.ap, each.auroc, each.ap_selected,
                                         each.auroc_selected))]
         for teacher, found in record.error_detection.items()
@@ -172,26 +169,26 @@ def _rows(record: RoundRecord, unit: str) -> list[Row]:
 
 
 def _table(caption: str, rounds: Sequence[RoundRecord], field: str) -> str:
-    """Means over the teachers, score by round; stronger is nearer to the round's best."""
+    """Means over the teachers, score by round; the colour goes from the round's worst to its
+    best."""
     means = {each.round: _means(each, field) for each in rounds}
-    chances = {e.round: _share_wrong(e) if field == "ap" else 0.5 for e in rounds}
     return heat_table(
         caption,
         "score",
         [f"R{number}" for number in means],
         [
-            (shown, [_cell(by_name, name, chances[number]) for number, by_name in means.items()])
-            for name, shown in _NAMES.items()
+            (shown, [_cell(by_name, name) for by_name in means.values()])
+            for name, (shown, _) in _NAMES.items()
             if any(name in by_name for by_name in means.values())
         ],
     )
 
 
-def _cell(means: Mapping[str, float], name: str, chance: float) -> Cell:
+def _cell(means: Mapping[str, float], name: str) -> Cell:
     if name not in means:
         return Cell(numbers.NONE)
-    reach = max(means.values()) - chance
-    strength = (means[name] - chance) / reach if reach > 0 else 0.0
+    low, high = min(means.values()), max(means.values())
+    strength = (means[name] - low) / (high - low) if high > low else 0.0
     return Cell(numbers.fixed(100 * means[name], 1), strength, "a")
 
 

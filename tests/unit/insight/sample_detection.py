@@ -33,6 +33,8 @@ def sample_detection(
         "num_selected": num_labels // 2,
         "num_selected_wrong": num_wrong // 4,
         "scores": scores,
-        "gains": {"disagreement": {"value": gain, "low": gain - 0.07, "high": gain + 0.06}}
-        if is_pair else {},
+        "gains": {
+            "disagreement": {"value": gain, "low": gain - 0.07, "high": gain + 0.06},
+            "dmt_weight": {"value": 0.09, "low": -0.01, "high": 0.19},
+        } if is_pair else {},
     })  # fmt: skip

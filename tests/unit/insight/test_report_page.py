@@ -208,6 +208,8 @@ def test_what_found_wrong_pseudo_labels_is_said_in_words(tmp_path: Path) -> None
         "Disagreement against the teacher's confidence: better (+12.0 points, 95 % interval "
         "+5.0 to +18.0) for the labels of peer a; better (+12.0 points",
         "DMT's weight 56.0 53.0 50.0 47.0 44.0",
+        "DMT's weight against the teacher's confidence: cannot be told apart (+9.0 points, 95 % "
+        "interval −1.0 to +19.0) for the labels of peer a; cannot",
     ):
         assert expected in text
 
