@@ -13,13 +13,18 @@ _NEEDED = {
     "step": ("stage", "peer", "step", "images_seen"),
     "label": ("stage", "round", "teacher", "student", "pool", "selected"),
     "evaluate": ("stage", "peer", "split"),
+    "error_detection": (
+        "stage", "round", "teacher", "num_images", "num_blocks", "num_labels", "num_wrong",
+        "num_selected", "num_selected_wrong", "scores", "gains",
+    ),
     "alarm": ("stage", "kind", "message", "remedy"),
-}
+}  # fmt: skip
 # Needed too, but null where it is not known.
 _MAY_BE_NULL = {
     "label": ("label_fraction", "pseudo_label_accuracy"),
     "evaluate": ("value",),
 }
+_INTERVAL = ("value", "low", "high")
 _LARGEST = 2**53  # whole numbers up to here are floats too
 _LARGEST_LOSS = 1e300  # of float32 and more; twice as much can still be drawn
 
@@ -98,12 +103,38 @@ def _of_class(value: Any) -> str:
     return "" if accuracy is None else _number(accuracy)
 
 
+def _figures(*names: str) -> Callable[[Any], str]:
+    """By name a record of these figures, and no others."""
+
+    def look(value: Any) -> str:
+        if not isinstance(value, Mapping) or any(
+            _text(name) or not isinstance(entry, Mapping) or not entry.keys() <= set(names)
+            for name, entry in value.items()
+        ):
+            return "not what says how errors were found"
+        figures = (each for entry in value.values() for each in entry.values())
+        return next((what for each in figures if each is not None and (what := _number(each))), "")
+
+    return look
+
+
+def _gains(value: Any) -> str:
+    """Differences with their intervals, by name."""
+    if what := _figures(*_INTERVAL)(value):
+        return what
+    is_whole = all(entry.get(name) is not None for entry in value.values() for name in _INTERVAL)
+    return "" if is_whole else "no interval"
+
+
 _KINDS: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(
         ("stage", "peer", "teacher", "student", "split", "metric", "unit", "kind", "message",
          "remedy"), _text,
     ),
-    **dict.fromkeys(("round", "step", "num_steps", "num_images", "pool", "selected"), _whole),
+    **dict.fromkeys(
+        ("round", "step", "num_steps", "num_images", "pool", "selected", "num_blocks",
+         "num_labels", "num_wrong", "num_selected", "num_selected_wrong"), _whole,
+    ),
     **dict.fromkeys(
         ("time", "images_seen", "loss", "agreement", "mean_weight", "gamma", "lr", "value",
          "images_per_second", "seconds", "label_fraction", "pseudo_label_accuracy",
@@ -112,4 +143,6 @@ _KINDS: dict[str, Callable[[Any], str]] = {
     "threshold": _threshold,
     "about": _texts,
     "classes": _classes,
+    "scores": _figures("ap", "auroc", "ap_selected", "auroc_selected"),
+    "gains": _gains,
 }  # fmt: skip

@@ -79,11 +79,47 @@ class ClassSelection(Record):
     recall: float | None = None
 
 
+class DetectionScore(Record):
+    """How well a score puts wrong pseudo labels before right ones: of all labels, and of those
+    that were selected. Fractions; null where there are none of one of the two kinds."""
+
+    ap: float | None = None
+    auroc: float | None = None
+    ap_selected: float | None = None
+    auroc_selected: float | None = None
+
+
+class Gain(Record):
+    """By how much a score's average precision is above that of the teacher's confidence, as a
+    fraction, with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ErrorDetection(Record):
+    """What finds a teacher's wrong pseudo labels, on a sample of the pool of which the truth is
+    known. Counted are images, or pixels in a segmentation; `core.error_scores` names the scores.
+
+    `num_blocks`: how many observations the intervals of `gains` rest on.
+    """
+
+    num_images: int
+    num_blocks: int
+    num_labels: int
+    num_wrong: int
+    num_selected: int
+    num_selected_wrong: int
+    scores: dict[str, DetectionScore]
+    gains: dict[str, Gain] = {}
+
+
 class RoundRecord(Record):
     """What one round did. Figures of the labeling are means over its teachers.
 
     `peers` gives the metric in % after the round on the validation part, by peer; null without one.
-    `selected` counts `unit`.
+    `selected` counts `unit`. `error_detection` is by teacher; empty where no hidden label is known.
     """
 
     round: int
@@ -92,6 +128,7 @@ class RoundRecord(Record):
     pseudo_label_accuracy: float | None
     peers: dict[str, float | None]
     unit: Literal["images", "pixels"] = "images"
+    error_detection: dict[str, ErrorDetection] = {}
 
 
 class Confusion(Record):
@@ -192,24 +229,36 @@ def round_records(events: Iterable[Mapping[str, Any]], fold: str = "") -> list[R
     prefix = f"fold{fold}/round" if fold else "round"
     labels: dict[int, dict[tuple[str, str], Mapping[str, Any]]] = {}
     peers: dict[int, dict[str, float | None]] = {}
+    found: dict[int, dict[str, ErrorDetection]] = {}
     for event in events:
         if not str(event.get("stage", "")).startswith(prefix) or "round" not in event:
             continue
         number = event["round"]
         if event["event"] == "label":
             labels.setdefault(number, {})[event["teacher"], event["student"]] = event
+        elif event["event"] == "error_detection":
+            fields = {name: event[name] for name in ErrorDetection.model_fields}
+            found.setdefault(number, {})[event["teacher"]] = ErrorDetection(**fields)
         elif event["event"] == "step":
             peers.setdefault(number, {}).setdefault(event["peer"], None)
         elif event["event"] == "evaluate" and event["split"] == "val":
             peers.setdefault(number, {})[event["peer"]] = event["value"]
     return [
-        _round_record(number, list(labels.get(number, {}).values()), peers.get(number, {}))
+        _round_record(
+            number,
+            list(labels.get(number, {}).values()),
+            peers.get(number, {}),
+            dict(sorted(found.get(number, {}).items())),
+        )
         for number in sorted(labels.keys() | peers.keys())
     ]
 
 
 def _round_record(
-    number: int, labels: Sequence[Mapping[str, Any]], peers: dict[str, float | None]
+    number: int,
+    labels: Sequence[Mapping[str, Any]],
+    peers: dict[str, float | None],
+    found: dict[str, ErrorDetection],
 ) -> RoundRecord:
     accuracies = [event["pseudo_label_accuracy"] for event in labels]
     known = [value for value in accuracies if value is not None]
@@ -221,6 +270,7 @@ def _round_record(
         pseudo_label_accuracy=sum(known) / len(known) if known else None,
         peers=peers,
         unit=labels[0].get("unit", "images") if labels else "images",
+        error_detection=found,
     )
 
 

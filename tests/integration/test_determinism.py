@@ -82,6 +82,22 @@ def test_training_cannot_read_hidden_labels(tmp_path: Path, monkeypatch) -> None
     assert (
         other.summary.rounds[1].pseudo_label_accuracy != run.summary.rounds[1].pseudo_label_accuracy
     )
+    assert other.summary.rounds[1].error_detection != run.summary.rounds[1].error_detection
+
+
+def test_not_knowing_hidden_labels_changes_no_weight(tmp_path: Path, monkeypatch) -> None:
+    """With them networks go over a part of the pool once more; nothing of it reaches training."""
+    run = train("digits", out=tmp_path / "known", **TINY)
+    assert all(record.error_detection for record in run.summary.rounds[1:])
+
+    def silent(*args: Any, **kwargs: Any) -> Split:
+        split = make_split(*args, **kwargs)
+        return replace(split, hidden=split.hidden.restrict(split.labeled))
+
+    monkeypatch.setattr(dmt.image_material, "make_split", silent)
+    other = train("digits", out=tmp_path / "unknown", **TINY)
+    assert not any(record.error_detection for record in other.summary.rounds)
+    assert weights(other) == weights(run)
 
 
 def test_the_oracle_alone_reads_hidden_labels(tmp_path: Path, monkeypatch) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from dmt.core import predict
+from dmt.core import error_scores, predict
 from dmt.data.decode import fit_square
+from dmt.data.hidden import HiddenLabels
 from dmt.data.layouts import open_catalog
 from dmt.data.pseudo_labels import ImageLabels
+from dmt.metrics.error_detection import detect_in_images
 from dmt.models.weights import restore
 
 pytestmark = pytest.mark.distributed
@@ -84,6 +86,32 @@ def test_first_weights_are_those_of_one_process(two_ranks, tmp_path: Path, dmt) 
         return next(line["loss"] for line in lines if line["event"] == "step")
 
     assert first_loss(run) == pytest.approx(first_loss(tmp_path / "one"), rel=0.1)
+
+
+def test_what_finds_errors_is_what_one_process_finds(two_ranks) -> None:
+    run, _, _ = two_ranks
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (told,) = (e for e in lines if e["event"] == "error_detection" and e["teacher"] == "a")
+    catalog, store = open_catalog("digits"), ImageLabels(run / "rounds/1/a/pseudo_labels")
+    assert catalog.images is not None
+    pool = torch.stack([
+        torch.from_numpy(fit_square(catalog.images[row], 8)).permute(2, 0, 1)
+        for row in store.ids.tolist()
+    ])  # fmt: skip
+    nets = [restore(run / f"rounds/0/{peer}/model.safetensors").eval() for peer in "ab"]
+    with torch.no_grad():
+        logits = [net(pool) for net in nets]
+    ids = store.ids.numpy()
+    truth = HiddenLabels(ids, catalog.labels[ids])
+    scores = error_scores(logits[0], logits[1], store.label, 2.0, 2.0)
+    alone = detect_in_images(
+        ids, store.label.numpy(), store.is_selected.numpy(),
+        {name: each.numpy() for name, each in scores.items()}, truth,
+    )  # fmt: skip
+    assert told["num_wrong"] == alone.num_wrong
+    for name, score in alone.scores.items():
+        assert told["scores"][name]["auroc"] == pytest.approx(score.auroc, abs=1e-3), name
+        assert told["scores"][name]["ap"] == pytest.approx(score.ap, abs=1e-3), name
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ class Stages(Quiet):
         seen = Counting.seen[False, False]
         if event["event"] == "started":
             self._before = seen
-        elif event["event"] == "finished":
+        elif event["event"] == "label":
             self.labeled[event["stage"]] = seen - self._before
 
 

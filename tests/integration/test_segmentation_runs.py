@@ -66,17 +66,21 @@ class Counting(nn.Module):
 
 
 class Labelings(Quiet):
-    """What passed through a network during each labeling."""
+    """What passed through a network during each labeling, and to see what finds its errors."""
 
     def __init__(self) -> None:
         self.passed: dict[str, list[float]] = {}
+        self.checked: list[list[float]] = []
         self._before = 0
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         if "label" in event["stage"] and event["event"] == "started":
             self._before = Counting.num(False, False)
-        elif "label" in event["stage"] and event["event"] == "finished":
+        elif event["event"] == "label":
             self.passed[event["stage"]] = Counting.seen[False, False][self._before :]
+            self._before = Counting.num(False, False)
+        elif event["event"] == "error_detection":
+            self.checked.append(Counting.seen[False, False][self._before :])
 
 
 @pytest.fixture
@@ -91,6 +95,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("settings", "num_labelings"),
     [
         ({"baseline": "equal"}, 4),
+        ({"method": "dst", "labels": 3}, 2),
         ({"method": "mutual", "student.mixup": 0.75}, 4),
         ({"schedule": "chain", "oracle": True, "student.lr_span": "stage"}, 2),
         ({"method": "dst"}, 2),
@@ -109,10 +114,20 @@ def test_one_forward_pass_over_the_pool(
     for passed in listener.passed.values():
         assert len(passed) == run.summary.unlabeled, "as many images as the pool has"
         assert len(set(passed)) == len(passed), "each of them once"
+    # Without a hidden mask nothing more is looked at; with some, each once by every network.
+    num_networks = 1 if settings.get("method") == "dst" else 2
+    assert len(listener.checked) == (num_labelings if "labels" in settings else 0)
+    for checked in listener.checked:
+        assert len(checked) == num_networks * (6 - settings["labels"] - num_val(settings))
+        assert len(set(checked)) == len(checked) // num_networks
     seen = run.summary.images_seen
     assert seen.trained + seen.baseline + seen.oracle == Counting.num(True, True)
     assert Counting.num(True, False) == 0, "no gradient is kept where none is used"
     assert seen.forward_only == Counting.num(False, False) + Counting.num(False, True)
+
+
+def num_val(settings: Mapping[str, Any]) -> int:
+    return int(settings.get("data.val_images", 0))
 
 
 # Going on ---------------------------------------------------------------------------------------
@@ -229,6 +244,17 @@ def test_training_cannot_read_hidden_masks(scenes: Path, tmp_path: Path, monkeyp
     assert other.summary.peers["a"] != run.summary.peers["a"]
     accuracy = [each.summary.rounds[1].pseudo_label_accuracy for each in (run, other)]
     assert accuracy[0] != accuracy[1]
+    assert run.summary.rounds[1].error_detection != other.summary.rounds[1].error_detection
+
+    def silent(*args: Any, **kwargs: Any) -> MaskSplit:
+        split = make_mask_split(*args, **kwargs)
+        return replace(split, hidden=split.hidden.restrict(split.labeled))
+
+    monkeypatch.setattr(dmt.scene_material, "make_mask_split", silent)
+    third = train(scenes, out=tmp_path / "none", **settings)
+    assert not third.summary.rounds[1].error_detection
+    without = weights_of(third.path)  # and without the oracle, which has nothing to unwrap
+    assert {name: true[name] for name in without} == without
 
 
 # Weights from a file ----------------------------------------------------------------------------

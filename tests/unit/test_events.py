@@ -16,13 +16,18 @@ LABEL = {"event": "label", "stage": "round1/label/b", "round": 1, "teacher": "b"
          "pseudo_label_accuracy": None, "classes": [OF_CLASS]}  # fmt: skip
 EVALUATE = {"event": "evaluate", "stage": "round1/a", "round": 1, "peer": "a", "split": "val",
             "metric": "miou", "value": 40.5, "classes": [50.0, None]}  # fmt: skip
+DETECTION = {"event": "error_detection", "stage": "round1/label/b", "round": 1, "teacher": "b",
+             "num_images": 8, "num_blocks": 8, "num_labels": 8, "num_wrong": 2, "num_selected": 4,
+             "num_selected_wrong": 0, "scores": {"entropy": {"ap": 0.5, "auroc_selected": None}},
+             "gains": {"disagreement": {"value": 0.1, "low": -0.1, "high": 0.2}}}  # fmt: skip
 ALARM = {"event": "alarm", "stage": "round1/a", "kind": "x", "message": "m", "remedy": "r",
          "about": ["blue"]}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "event",
-    [STEP, LABEL, EVALUATE, ALARM, {"event": "finished", "seconds": 3},
+    [STEP, LABEL, EVALUATE, ALARM, DETECTION, DETECTION | {"gains": {}},
+     {"event": "finished", "seconds": 3},
      {"event": "of a later version", "anything": [1]}, STEP | {"images_seen": 8.0},
      LABEL | {"threshold": [0.5, None]}, LABEL | {"label_fraction": None},
      EVALUATE | {"value": None, "classes": None}],
@@ -57,6 +62,13 @@ def test_it_can_be_used(event: dict[str, Any]) -> None:
         (LABEL | {"classes": ["blue"]}, "classes is no number"),
         (LABEL | {"classes": [{"name": "blue"}]}, "classes is not what a labeling says"),
         (LABEL | {"classes": [OF_CLASS | {"accuracy": "good"}]}, "classes is no number"),
+        (DETECTION | {"scores": None}, "error_detection without scores"),
+        (DETECTION | {"num_wrong": 0.5}, "num_wrong is no whole number"),
+        (DETECTION | {"scores": [1]}, "scores is not what says how errors were found"),
+        (DETECTION | {"scores": {"entropy": 1}}, "scores is not what says"),
+        (DETECTION | {"scores": {"entropy": {"f1": 0.5}}}, "scores is not what says"),
+        (DETECTION | {"scores": {"entropy": {"ap": "0.5"}}}, "scores is no number"),
+        (DETECTION | {"gains": {"entropy": {"value": 1, "low": 0}}}, "gains is no interval"),
         (ALARM | {"about": "blue"}, "about is no list"),
         (ALARM | {"about": [1]}, "about is no text"),
     ],

@@ -236,6 +236,21 @@ def test_pixels_are_said_to_be_pixels() -> None:
     assert (record.unit, record.selected) == ("pixels", 500)
 
 
+def test_what_found_errors_is_by_teacher() -> None:
+    found = {"num_images": 4, "num_blocks": 4, "num_labels": 4, "num_wrong": 1, "num_selected": 2,
+             "num_selected_wrong": 0, "scores": {"entropy": {"ap": 0.5}}, "gains": {}}  # fmt: skip
+    events = [
+        {**label_event(1, teacher, 0.9), "event": event, **(found | {"num_wrong": number})}
+        for event in ("label", "error_detection")
+        for number, teacher in enumerate("aba")
+    ]
+    (record,) = records.round_records(events)
+    assert {name: each.num_wrong for name, each in record.error_detection.items()} == {
+        "a": 2, "b": 1
+    }  # fmt: skip
+    assert record.error_detection["a"].scores["entropy"].ap == 0.5
+
+
 def test_unknown_accuracies_stay_unknown() -> None:
     (record,) = records.round_records([label_event(1, "a", None), label_event(1, "b", None)])
     assert record.pseudo_label_accuracy is None

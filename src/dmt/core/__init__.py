@@ -12,6 +12,7 @@ from dmt.core.confidence import (
     predict,
 )
 from dmt.core.curriculum import gamma_ramp, label_fraction
+from dmt.core.error_scores import error_scores
 from dmt.core.loss import IGNORE_INDEX, LossSums, flat_log_softmax, weighted_cross_entropy
 from dmt.core.mixing import Mix, draw_mix
 from dmt.core.random import (
@@ -42,6 +43,7 @@ __all__ = [
     "decode_confidence",
     "draw_mix",
     "encode_confidence",
+    "error_scores",
     "flat_log_softmax",
     "gamma_ramp",
     "hashed",

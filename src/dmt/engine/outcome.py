@@ -199,7 +199,8 @@ def images_seen(stages: Sequence[Stage], task: Task, num_judged: int) -> ImagesS
             by_role[stage.role] += stage.num_images
             num_forward += stage.num_weighed + task.num_forward(stage)
         elif isinstance(stage, LabelStage):
-            num_forward += task.num_forward(stage)
+            num_networks = 1 if stage.other is None else 2
+            num_forward += task.num_forward(stage) + num_networks * task.num_checked(stage)
     return ImagesSeen(
         trained=by_role["round"],
         forward_only=num_forward + num_judged,

@@ -163,18 +163,22 @@ def _labeling(
     is_dense: bool,
 ) -> LabelStage:  # fmt: skip
     teacher = _teacher(student, peers)
+    other = _other(settings, round_, student, teacher, fold)
+    first = stage_name("round", round_ - 1, teacher, fold)
     return LabelStage(
         name=_label_name(round_, teacher, fold),
         role="round",
         round=round_,
         peer=teacher,
         fold=fold,
-        needs=(stage_name("round", round_ - 1, teacher, fold),),
+        needs=(first,) if other is None else (first, other),
         student=student,
         fraction=_fraction(settings, round_),
         is_class_balanced=is_dense
         if settings.selection.kind is None
         else settings.selection.kind == "class-balanced",
+        other=other,
+        gammas=(settings.weighting.agreement_gamma, settings.weighting.disagreement_gamma),
     )
 
 
@@ -218,6 +222,17 @@ def is_continuing(settings: Settings) -> bool:
 
 def _label_name(round_: int, teacher: str, fold: int | None) -> str:
     return stage_name("round", round_, f"label/{teacher}", fold)
+
+
+def _other(
+    settings: Settings, round_: int, student: str, teacher: str, fold: int | None
+) -> str | None:
+    """The second network of a labeling: of a pair the student, of a chain the generation before
+    the teacher; a single model that goes on has none."""
+    if student != teacher:
+        return stage_name("round", round_ - 1, student, fold)
+    has_before = settings.schedule == "chain" and round_ >= 2
+    return stage_name("round", round_ - 2, teacher, fold) if has_before else None
 
 
 def _teacher(peer: str, peers: tuple[str, ...]) -> str:

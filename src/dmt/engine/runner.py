@@ -275,17 +275,9 @@ class Runner:
         self._load_state(stage.name)  # cuts the record back to what is finished
         began = time.perf_counter()
         self._emit("started", stage.name, num_images=self._task.num_forward(stage))
-        teacher = next(
-            each for each in self._stages
-            if isinstance(each, TrainStage) and each.name == stage.teacher
-        )  # fmt: skip
+        teacher, folder = self._trained(stage.teacher), self._folder.pseudo_labels(stage.name)
         faults.reached("labeling begins")
-        labeling = self._task.label(
-            stage,
-            self.network(teacher),
-            self._folder.pseudo_labels(stage.name),
-            self._twin(stage),
-        )
+        labeling = self._task.label(stage, teacher, folder, self._twin(stage))
         faults.reached("labeling done")
         likeness = labeling.likeness
         self._emit(
@@ -298,7 +290,18 @@ class Runner:
             peer_correlation=likeness and likeness.correlation,
             classes=[each.model_dump() for each in labeling.classes],
         )  # fmt: skip
+        if self._task.num_checked(stage):
+            other = None if stage.other is None else self._trained(stage.other)
+            found = self._task.detect_errors(stage, teacher, other, folder)
+            self._emit("error_detection", stage.name, round=stage.round, teacher=stage.peer,
+                       student=stage.student, other=stage.other, unit=labeling.unit,
+                       **found.model_dump())  # fmt: skip
         self._emit("finished", stage.name, seconds=time.perf_counter() - began)
+
+    def _trained(self, name: str) -> Network:
+        """The network that a stage trained."""
+        stages = (each for each in self._stages if isinstance(each, TrainStage))
+        return self.network(next(each for each in stages if each.name == name))
 
     def _twin(self, stage: LabelStage) -> Path | None:
         """Where the other peer's labels of this round are, if it labeled before."""

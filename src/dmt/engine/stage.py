@@ -74,6 +74,8 @@ class LabelStage(Stage):
     student: str
     fraction: float
     is_class_balanced: bool = False
+    other: str | None = None  # the stage whose network is asked too, to see what finds errors
+    gammas: tuple[float, float] = (0.0, 0.0)  # γ1 and γ2 of the weight that is looked at there
 
     @property
     def teacher(self) -> str:

@@ -10,7 +10,7 @@ from torch import nn
 
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
-from dmt.records import ClassSelection, Confusion, Difference
+from dmt.records import ClassSelection, Confusion, Difference, ErrorDetection
 
 
 class Likeness(NamedTuple):
@@ -82,6 +82,20 @@ class Task(Protocol):
         """Label the whole pool in one pass and store it in `folder`.
 
         `twin` is where the other peer's labels of the same round are, once they are there.
+        """
+        ...
+
+    def num_checked(self, stage: LabelStage) -> int:
+        """Images of the pool whose pseudo labels `detect_errors` compares with the truth; 0 where
+        none is known."""
+        ...
+
+    def detect_errors(
+        self, stage: LabelStage, teacher: nn.Module, other: nn.Module | None, folder: Path
+    ) -> ErrorDetection:
+        """How well scores find the wrong ones among the pseudo labels in `folder`.
+
+        For records alone. Each network goes once more over the `num_checked` images.
         """
         ...
 

@@ -11,6 +11,7 @@ from dmt.escapes import visible
 from dmt.insight import numbers
 from dmt.insight.charts import Axes, Series, dot_chart, interval_chart
 from dmt.insight.classes import pixel_accuracies, score_table
+from dmt.insight.detection import detection_section
 from dmt.insight.figures import (
     METRIC_NAMES,
     Figure,
@@ -102,6 +103,7 @@ def render(view: RunView) -> str:
         kept_by_class=kept,
         true_by_class=true,
         num_left_out=num_left_out,
+        detection=detection_section(view),
         unit=view.unit,
         confusion=confusion_tables(matrices, classes, unit),
         num_classes=len(classes),

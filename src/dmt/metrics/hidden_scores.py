@@ -110,6 +110,58 @@ def class_pseudo_label_accuracy(
     return [None if np.isnan(share) else float(share) for share in shares]
 
 
+def find_wrong(
+    ids: NDArray[Any] | Tensor, label: NDArray[Any] | Tensor, hidden: HiddenLabels
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which pseudo labels have a known truth, and which of them are wrong.
+
+    Args:
+        ids: integers, shape (B,).
+        label: pseudo labels, integers, shape (B,), aligned with ids.
+        hidden: the labels to compare with.
+
+    Returns:
+        Two bool (B,), the second one False where the truth is not known.
+
+    Raises:
+        ValueError: shapes differ.
+    """
+    is_known, truth, called = _look_up(ids, label, hidden)
+    is_wrong = is_known.copy()
+    is_wrong[is_known] = truth != called
+    return is_known, is_wrong
+
+
+def find_wrong_pixels(
+    id: int,
+    shape: tuple[int, int],
+    pixels: NDArray[np.int64],
+    label: NDArray[Any] | Tensor,
+    hidden: HiddenMasks,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """`find_wrong` for some pixels of one image; those of value 255 are not known.
+
+    Args:
+        id: of the image.
+        shape: its height and width.
+        pixels: where they lie in it, row by row, shape (P,).
+        label: their pseudo labels, integers, shape (P,).
+        hidden: the masks to compare with.
+
+    Returns:
+        Two bool (P,).
+
+    Raises:
+        ValueError: the mask has another shape.
+    """
+    truth = _mask(id, shape, hidden)
+    if truth is None:
+        return np.zeros(len(pixels), np.bool_), np.zeros(len(pixels), np.bool_)
+    true = truth.reshape(-1)[pixels]
+    is_known = true != _IGNORED
+    return is_known, is_known & (true != as_integers(label))
+
+
 def score_mask(
     id: int, label: NDArray[Any] | Tensor, hidden: HiddenMasks, num_classes: int
 ) -> NDArray[np.int64]:
@@ -128,7 +180,7 @@ def score_mask(
         DataError: a mask holds a value that is neither a class nor 255.
         ValueError: the mask has another shape, or a prediction is no class.
     """
-    truth = _mask(id, label, hidden)
+    truth = _mask(id, label.shape, hidden)
     return _count_pixels(truth, label, num_classes) if truth is not None else _nothing(num_classes)
 
 
@@ -156,7 +208,7 @@ def score_selected_mask(
         DataError: a mask holds a value that is neither a class nor 255.
         ValueError: the mask or `is_selected` has another shape, or a label is no class.
     """
-    truth = _mask(id, label, hidden)
+    truth = _mask(id, label.shape, hidden)
     if truth is None:
         return _nothing(num_classes)
     kept = as_integers(is_selected)
@@ -165,16 +217,14 @@ def score_selected_mask(
     return _count_pixels(np.where(kept, truth, np.uint8(_IGNORED)), label, num_classes)
 
 
-def _mask(id: int, label: NDArray[Any] | Tensor, hidden: HiddenMasks) -> NDArray[np.uint8] | None:
-    """The hidden mask of an image, of the shape of its `label`; None where it is not known."""
+def _mask(id: int, shape: tuple[int, ...], hidden: HiddenMasks) -> NDArray[np.uint8] | None:
+    """The hidden mask of an image, of the shape of its labels; None where it is not known."""
     ids, read = reveal_masks(hidden)
     if not (ids == id).any():
         return None
     truth = read(id)
-    if truth.shape != tuple(label.shape):
-        raise ValueError(
-            f"the mask of image {id} is {truth.shape}, its prediction {tuple(label.shape)}"
-        )
+    if truth.shape != tuple(shape):
+        raise ValueError(f"the mask of image {id} is {truth.shape}, its prediction {tuple(shape)}")
     return truth
 
 
@@ -210,14 +260,22 @@ def _matched(
     ids: NDArray[Any] | Tensor, called: NDArray[Any] | Tensor, hidden: HiddenLabels
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """True and called classes of those ids that `hidden` knows, in the order of `ids`."""
+    _, truth, known = _look_up(ids, called, hidden)
+    return truth, known
+
+
+def _look_up(
+    ids: NDArray[Any] | Tensor, called: NDArray[Any] | Tensor, hidden: HiddenLabels
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[Any]]:
+    """`_matched`, after which of the ids (bool, (B,)) are known."""
     wanted, values = as_integers(ids), as_integers(called)
     if wanted.ndim != 1 or wanted.shape != values.shape:
         raise ValueError(f"ids {wanted.shape} and labels {values.shape} must be two equal (B,)")
     known, labels = reveal(hidden)
     if known.size == 0:
-        return np.empty(0, dtype=np.int64), values[:0]
+        return np.zeros(wanted.shape, np.bool_), np.empty(0, dtype=np.int64), values[:0]
     order = np.argsort(known, kind="stable")
     place = np.searchsorted(known, wanted, sorter=order).clip(max=known.size - 1)
     found = order[place]
-    is_known = known[found] == wanted
-    return labels[found[is_known]], values[is_known]
+    is_known: NDArray[np.bool_] = known[found] == wanted
+    return is_known, labels[found[is_known]], values[is_known]

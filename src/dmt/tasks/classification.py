@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dmt.core import decode_confidence, predict
+from dmt.core import decode_confidence, error_scores, predict
 from dmt.data.hidden import HiddenLabels
 from dmt.data.pool import Pool
 from dmt.data.pseudo_labels import ImageLabels
@@ -27,11 +27,13 @@ from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
 from dmt.engine.task import FinalTable, Labeling, Likeness, Score
 from dmt.metrics.confusion import class_recall, error_rate
+from dmt.metrics.error_detection import detect_in_images
 from dmt.metrics.hidden_scores import class_pseudo_label_accuracy, pseudo_label_accuracy, score
 from dmt.metrics.verdict import compare_predictions
-from dmt.records import ClassSelection, Confusion
+from dmt.records import ClassSelection, Confusion, ErrorDetection
 
 _LOOKED_BACK = 500  # labeled images that are looked at beside the validation part, at most
+_CHECKED = 1000  # images of the pool in which scores look for wrong pseudo labels, at most
 
 
 class Classification:
@@ -190,6 +192,42 @@ class Classification:
                 )
                 for index, name in enumerate(self.classes)
             ],
+        )
+
+    def num_checked(self, stage: LabelStage) -> int:
+        """See `Task.num_checked`."""
+        return len(self._checked(stage))
+
+    def _checked(self, stage: LabelStage) -> NDArray[np.int64]:
+        """Rows of the pool that are compared with the truth, spread over those where it is known.
+
+        The pool is in the order of its paths, so they are spread over classes and folders too.
+        """
+        split = self._splits[stage.fold]
+        known = np.flatnonzero(np.isin(split.unlabeled, split.hidden.ids))
+        return known[spread(len(known), _CHECKED)]
+
+    def detect_errors(
+        self, stage: LabelStage, teacher: nn.Module, other: nn.Module | None, folder: Path
+    ) -> ErrorDetection:
+        """See `Task.detect_errors`."""
+        store, rows = ImageLabels(folder), torch.from_numpy(self._checked(stage))
+        ids, label = store.ids[rows], store.label[rows]
+        mine = shard(ids, self._runtime)
+        logits = [
+            torch.cat([each.cpu() for each in forward(net, self._pool, mine, self._runtime)])
+            for net in (teacher, other)
+            if net is not None
+        ]
+        scores = error_scores(
+            logits[0], logits[1] if other else None, shard(label, self._runtime), *stage.gammas
+        )
+        return detect_in_images(
+            ids.numpy(),
+            label.numpy(),
+            store.is_selected[rows].numpy(),
+            {name: unshard(each, len(ids), self._runtime).numpy() for name, each in scores.items()},
+            self._splits[stage.fold].hidden,
         )
 
     def validate(self, stage: TrainStage, net: nn.Module) -> Score | None:

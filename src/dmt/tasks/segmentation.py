@@ -27,18 +27,21 @@ from dmt.engine.oracle import all_masks
 from dmt.engine.order import own_slots, rows
 from dmt.engine.runtime import Runtime
 from dmt.engine.scene_forward import Inference, forward_scenes, shard_ids
+from dmt.engine.scene_scores import draw_pixels, pixel_scores
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
 from dmt.engine.task import FinalTable, Labeling, Likeness, Score
 from dmt.metrics.confusion import class_recall, iou_per_class, mean_iou
+from dmt.metrics.error_detection import detect_in_scenes
 from dmt.metrics.hidden_scores import score_mask, score_selected_mask
 from dmt.metrics.verdict import compare_counts
-from dmt.records import ClassSelection, Confusion, Difference
+from dmt.records import ClassSelection, Confusion, Difference, ErrorDetection
 
 Counts = NDArray[np.int64]
 
 _LOOKED_BACK = 50  # labeled images that are looked at beside the validation part, at most
 _COMPARED = 50  # images of the pool in which two peers' labels are compared, at most
+_CHECKED = 40  # images of the pool in which scores look for wrong pseudo labels, at most
 
 
 class _View(NamedTuple):
@@ -243,6 +246,27 @@ class Segmentation:
             ],
             unit="pixels",
         )
+
+    def num_checked(self, stage: LabelStage) -> int:
+        """See `Task.num_checked`."""
+        return len(self._checked(stage))
+
+    def _checked(self, stage: LabelStage) -> NDArray[np.int64]:
+        """Images of the pool that are compared with the truth, spread over those that have one."""
+        split = self._splits[stage.fold]
+        known = split.unlabeled[np.isin(split.unlabeled, split.hidden.ids)]
+        return known[spread(len(known), _CHECKED)]
+
+    def detect_errors(
+        self, stage: LabelStage, teacher: nn.Module, other: nn.Module | None, folder: Path
+    ) -> ErrorDetection:
+        """See `Task.detect_errors`."""
+        ids = self._checked(stage)
+        scenes = draw_pixels(PixelLabels(folder), ids, self._seed)
+        mine = shard_ids(torch.from_numpy(ids), self._runtime)
+        logits = [self._logits(net, mine) for net in (teacher, other) if net is not None]
+        scores = pixel_scores(scenes, logits, stage.gammas, self._runtime)
+        return detect_in_scenes(scenes, scores, self._splits[stage.fold].hidden, self._blocks)
 
     def validate(self, stage: TrainStage, net: nn.Module) -> Score | None:
         """See `Task.validate`: mean IoU in %."""

@@ -53,7 +53,7 @@ def stages_of(**given: Any) -> tuple[Stage, ...]:
     return plan(settings, SIZES)
 
 
-def make_task(metric: str = "error") -> Task:
+def make_task(metric: str = "error", num_checked: int = 0) -> Task:
     """1000 images to label, 25 to validate on."""
 
     def num_forward(stage: TrainStage | LabelStage) -> int:
@@ -66,6 +66,7 @@ def make_task(metric: str = "error") -> Task:
             metric=metric,
             classes=("x", "y") if metric == "error" else ("road", "car", "animal"),
             num_forward=num_forward,
+            num_checked=lambda stage: num_checked,
         ),
     )
 
@@ -145,6 +146,14 @@ def test_images_are_counted_by_what_they_were_for() -> None:
     assert seen.baseline == 60 * 32
     assert seen.oracle == 0
     assert seen.forward_only == 4 * 1000 + 7 * 25 + 75
+
+
+def test_what_looks_for_wrong_labels_is_counted_apart() -> None:
+    for given, num in (({}, 4 * 2), ({"method": "dst"}, 2), ({"schedule": "chain"}, 1 + 2)):
+        stages = stages_of(**given)
+        with_, without = (images_seen(stages, make_task("error", each), 0) for each in (100, 0))
+        assert with_.forward_only - without.forward_only == num * 100
+        assert with_.trained == without.trained
 
 
 def test_mixups_extra_forward_is_counted_apart() -> None:

@@ -60,8 +60,10 @@ def test_a_pair_is_a_jacobi_update() -> None:
         for student, teacher in (("a", "b"), ("b", "a")):
             labels = label(stages, f"round{round_}/label/{teacher}")
             assert labels.teacher == f"round{round_ - 1}/{teacher}"
-            assert labels.needs == (labels.teacher,)
             assert labels.student == student
+            # What finds wrong labels is asked of both networks of the round before.
+            assert labels.other == f"round{round_ - 1}/{student}"
+            assert labels.needs == (labels.teacher, labels.other)
             half = trained(stages, f"round{round_}/{student}")
             assert half.pseudo == labels.name
             assert half.start == f"round{round_ - 1}/{student}"
@@ -80,7 +82,9 @@ def test_a_chain_is_taught_by_its_last_generation_and_is_fresh() -> None:
     stages = stages_of(schedule="chain", rounds=3)
     assert {stage.peer for stage in stages.values()} == {"a"}
     for round_ in (1, 2, 3):
-        assert label(stages, f"round{round_}/label/a").teacher == f"round{round_ - 1}/a"
+        labels = label(stages, f"round{round_}/label/a")
+        assert labels.teacher == f"round{round_ - 1}/a"
+        assert labels.other == (f"round{round_ - 2}/a" if round_ > 1 else None)
         stage = trained(stages, f"round{round_}/a")
         assert stage.start is None
         assert stage.needs == (f"round{round_}/label/a",)
@@ -90,6 +94,7 @@ def test_a_chain_is_taught_by_its_last_generation_and_is_fresh() -> None:
 def test_a_single_model_teaches_itself_and_continues(method: str) -> None:
     stages = stages_of(method=method)
     assert label(stages, "round3/label/a").teacher == "round2/a"
+    assert label(stages, "round3/label/a").other is None
     stage = trained(stages, "round3/a")
     assert (stage.pseudo, stage.start) == ("round3/label/a", "round2/a")
     assert not any(name.endswith("/b") for name in stages)
@@ -116,6 +121,7 @@ def test_a_method_is_its_peers_and_its_rule(method: str, rule: str, num_peers: i
     assert (weighting.rule, weighting.has_ramp) == (rule, False)
     assert (weighting.agreement_gamma, weighting.disagreement_gamma) == (3, 5)
     assert trained(stages, "round0/a").weighting.rule == "ones"
+    assert {each.gammas for each in stages.values() if isinstance(each, LabelStage)} == {(3, 5)}
 
 
 @pytest.mark.parametrize("sizes", [SIZES, Sizes(40, 0, 0)])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sample_detection import sample_detection
 
 from dmt.records import (
     CONFIG,
@@ -163,6 +164,9 @@ def _events(
                 add("started", stage, num_images=POOL)
                 add("label", stage, **_label(chance, number, teacher, student, classes,
                                              is_hidden_known))  # fmt: skip
+                if is_hidden_known:
+                    add("error_detection", stage, round=number, teacher=teacher, student=student,
+                        **sample_detection(number, teacher, POOL).model_dump())  # fmt: skip
                 add("finished", stage, seconds=0.3)
             if number == 2 and alarm:
                 add("alarm", "round2/label/b", kind="vanished-class",
@@ -278,6 +282,8 @@ def _summary(
                 pseudo_label_accuracy=0.998 - 0.011 * r if r and is_hidden_known else None,
                 peers={"a": 12.4 - (1.1 * r if r != 2 else 0.2),
                        "b": 12.8 - (1.1 * r if r != 2 else 0.2)},
+                error_detection={teacher: sample_detection(r, teacher, POOL) for teacher in "ab"}
+                if r and is_hidden_known else {},
             )
             for r in range(ROUNDS + 1)
         ],

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from sample_detection import sample_detection
 
 from dmt.metrics.confusion import iou_per_class, mean_iou, pixel_accuracy
 from dmt.metrics.verdict import judge
@@ -126,6 +127,10 @@ def _events(chance: random.Random, is_hidden_known: bool) -> list[dict[str, Any]
             stage = f"round{number}/label/{teacher}"
             add("started", stage, num_images=NUM_POOL)
             add("label", stage, **_label(chance, number, teacher, student, is_hidden_known))
+            if is_hidden_known:
+                found = sample_detection(number, teacher, 10_000, gain=0.02)
+                add("error_detection", stage, round=number, teacher=teacher, student=student,
+                    unit="pixels", **found.model_dump())  # fmt: skip
             add("finished", stage, seconds=9.1)
         for peer in "ab":
             train(f"round{number}/{peer}", number, peer, 47.0 + 2.1 * number - (peer == "b"))

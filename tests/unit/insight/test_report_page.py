@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from sample_detection import sample_detection
 from sample_run import write_sample_run
 
 from dmt.errors import RunError
@@ -170,7 +171,7 @@ def test_two_runs_of_one_content_give_one_page(tmp_path: Path) -> None:
 def test_every_chart_has_its_words_and_every_plot_of_steps_a_table(tmp_path: Path) -> None:
     html = written(write_sample_run(tmp_path / "run"))
     charts = re.findall(r'<svg class="chart".*?<desc[^>]*>(.*?)</desc>', html, re.S)
-    assert len(charts) == 11
+    assert len(charts) == 12
     assert all(len(text) > 10 for text in charts)
     assert html.count('<details class="numbers">') >= 9
 
@@ -194,6 +195,58 @@ def test_unknown_truth_of_pseudo_labels_is_not_invented(tmp_path: Path) -> None:
     assert "Pseudo labels true" not in text
     assert "How many are true" not in text
     assert "How many are kept" in text
+    assert "wrong pseudo labels" not in text
+
+
+def test_what_found_wrong_pseudo_labels_is_said_in_words(tmp_path: Path) -> None:
+    text = Page(written(write_sample_run(tmp_path / "run"))).text.replace("\u202f", " ")
+    for expected in (
+        "Does disagreement find wrong pseudo labels? Measured on 1 400 images of the pool",
+        "In round 5 disagreement found the wrong pseudo labels best: average precision 47.0 %, "
+        "mean over both teachers, 12.0 points above the teacher's confidence (35.0 %). "
+        "A random order has 6.0 %.",
+        "Disagreement against the teacher's confidence: better (+12.0 points, 95 % interval "
+        "+5.0 to +18.0) for the labels of peer a; better (+12.0 points",
+        "DMT's weight 56.0 53.0 50.0 47.0 44.0",
+        "DMT's weight against the teacher's confidence: cannot be told apart (+9.0 points, 95 % "
+        "interval −1.0 to +19.0) for the labels of peer a; cannot",
+    ):
+        assert expected in text
+
+
+def test_one_network_and_a_first_round_without_a_second(tmp_path: Path) -> None:
+    run = write_sample_run(tmp_path / "run")
+    summary = read_json(run / SUMMARY)
+    for record in summary["rounds"]:
+        alone = sample_detection(record["round"], "a", 1400, is_pair=False)
+        record["error_detection"] = {"a": alone.model_dump()} if record["round"] else {}
+    write_json(run / SUMMARY, summary)
+    text = Page(written(run)).text.replace("\u202f", " ")
+    assert "There is no second network that could disagree." in text
+    assert (
+        "In round 5 the teacher's margin found the wrong pseudo labels best: average precision "
+        "36.0 %, 1.0 points above"
+    ) in text
+    assert "DMT's weight" not in text
+    # A chain: from the second round on there is a generation before the teacher.
+    for record in summary["rounds"][2:]:
+        both = sample_detection(record["round"], "a", 1400, gain=-0.1)
+        record["error_detection"] = {"a": both.model_dump()}
+    write_json(run / SUMMARY, summary)
+    text = Page(written(run)).text.replace("\u202f", " ")
+    assert "worse (−10.0 points, 95 % interval −17.0 to −4.0) for the labels of peer a." in text
+    assert "DMT's weight – 53.0 50.0" in text
+
+
+def test_rounds_without_a_wrong_label_say_nothing(tmp_path: Path) -> None:
+    run = write_sample_run(tmp_path / "run")
+    summary = read_json(run / SUMMARY)
+    for record in summary["rounds"]:
+        for found in record["error_detection"].values():
+            found |= {"num_wrong": 0, "num_selected_wrong": 0, "gains": {}}
+            found["scores"] = {name: {} for name in found["scores"]}
+    write_json(run / SUMMARY, summary)
+    assert "wrong pseudo labels?" not in Page(written(run)).text
 
 
 def test_importing_the_report_loads_neither_torch_nor_numpy() -> None:

@@ -1,0 +1,110 @@
+"""What finds wrong pseudo labels, over seeds: a table from finished runs. Trains nothing.
+
+    python benchmarks/accuracy/error_detection.py runs/digits-*
+    python benchmarks/accuracy/error_detection.py results/digits.jsonl
+
+Each argument is the folder of a run, or a file of lines that hold a `summary`. Runs are put
+together by data set and method; a run's figure of a round is the mean over its teachers. Average
+precision and AUROC in % (mean ± sd over seeds), then paired differences of average precision with
+95 % t intervals over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+Figures = dict[tuple[str, int], float]  # (score, round): mean over the teachers, in %
+
+PAIRS = (
+    ("disagreement", "confidence"),
+    ("dmt_weight", "confidence"),
+    ("ensemble_confidence", "confidence"),
+    ("disagreement", "ensemble_confidence"),
+)
+
+
+def summaries(path: Path) -> list[dict[str, Any]]:
+    """The summaries of a run's folder, or of a file of lines."""
+    if path.is_dir():
+        return [json.loads((path / "summary.json").read_text())]
+    return [json.loads(line)["summary"] for line in path.read_text().splitlines()]
+
+
+def figures(summary: dict[str, Any], field: str) -> Figures:
+    """What is on record of one run; `share_wrong` is what a random order has."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for record in summary["rounds"]:
+        for each in record.get("error_detection", {}).values():
+            if 0 < each["num_wrong"] < each["num_labels"]:
+                share = each["num_wrong"] / each["num_labels"]
+                found.setdefault(("share_wrong", record["round"]), []).append(share)
+                for name, score in each["scores"].items():
+                    found.setdefault((name, record["round"]), []).append(score[field])
+    return {key: 100 * statistics.mean(values) for key, values in found.items()}
+
+
+def table(runs: list[Figures]) -> list[str]:
+    """Score by round, mean ± sd over the runs."""
+    keys = dict.fromkeys(key for run in runs for key in run)
+    rounds = sorted({number for _, number in keys})
+    rows = ["| | " + " | ".join(f"R{number}" for number in rounds) + " |",
+            "|---|" + "---|" * len(rounds)]  # fmt: skip
+    for name in dict.fromkeys(name for name, _ in keys):
+        cells = [_spread([run[name, r] for run in runs if (name, r) in run]) for r in rounds]
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    return rows
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return "–"
+    sd = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{sd}"
+
+
+def differences(runs: list[Figures]) -> list[str]:
+    """Paired differences of average precision by round."""
+    from dmt.metrics.intervals import paired_t_interval
+
+    lines = []
+    for first, second in PAIRS:
+        for number in sorted({number for run in runs for _, number in run}):
+            values = [
+                run[first, number] - run[second, number]
+                for run in runs
+                if (first, number) in run and (second, number) in run
+            ]
+            if len(values) > 1:
+                found = paired_t_interval(values)
+                lines.append(
+                    f"R{number} {first} − {second}: {found.value:+.1f} points, 95 % interval "
+                    f"{found.low:+.1f} to {found.high:+.1f} ({len(values)} seeds)"
+                )
+            elif values:
+                lines.append(f"R{number} {first} − {second}: {values[0]:+.1f} points (one seed)")
+    return lines
+
+
+def main() -> None:
+    """Print the tables of all runs named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for path in parser.parse_args().runs:
+        for summary in summaries(path):
+            groups.setdefault((summary["dataset"], summary["method"]), []).append(summary)
+    for (dataset, method), members in groups.items():
+        known = [each for each in members if figures(each, "ap")]
+        print(f"\n{dataset}, {method}: {len(known)} of {len(members)} runs have such a record")
+        for field, title in (("ap", "average precision"), ("auroc", "AUROC")) if known else ():
+            print(f"\n{title} in finding wrong pseudo labels, %\n")
+            print("\n".join(table([figures(each, field) for each in known])))
+        print("\n" + "\n".join(differences([figures(each, "ap") for each in known])))
+
+
+if __name__ == "__main__":
+    main()
