@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+
+from dmt.api import train
+from dmt.data.pixel_labels import PixelLabels
 from tiny_scenes import (
     KEYS,
     SIZE,
@@ -20,9 +23,6 @@ from tiny_scenes import (
     write_films,
     write_pairs,
 )
-
-from dmt.api import train
-from dmt.data.pixel_labels import PixelLabels
 from trees import save_image, save_index, scene
 
 ONLY_ROUNDS = KEYS | {"baseline": "none", "steps": 2}

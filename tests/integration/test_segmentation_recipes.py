@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tiny_scenes import WORDS, parts_of, value_of, write_films, write_pairs
 
 

@@ -19,7 +19,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from tiny_scenes import KEYS, WORDS, weights_of, write_pairs
 from torch import Tensor, nn
 
 import dmt.scene_material
@@ -28,6 +27,7 @@ from dmt.data.hidden import HiddenMasks
 from dmt.data.mask_splits import MaskSplit, make_mask_split
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted, RunError
+from tiny_scenes import KEYS, WORDS, weights_of, write_pairs
 from trees import write_image_masks
 
 ROUNDS = KEYS | {"rounds": 2, "steps": 6, "baseline": "none"}
