@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmt.board_command import app as board_app
-from dmt.errors import RunError, SettingError
+from dmt.errors import SettingError
 from dmt.exits import end_by_sentence_at_sigterm, exit_code
 from dmt.options import FOLLOW_LINKS, read_options
 from dmt.printing import (
@@ -166,8 +166,6 @@ def evaluate(
     options = read_options(settings or [], known)
     if data is None:
         summary = read_summary(run)
-        if summary.status == "stopped":
-            raise RunError(f"{run} has nothing to show. {summary.sentence}")
         if as_json:
             return print_json(summary.model_dump(mode="json"))
         return print_summary(summary.model_dump())

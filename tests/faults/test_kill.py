@@ -239,7 +239,9 @@ def test_killed_at_random_moments(zygote, whole, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*_FOUR, "scenes-streamed", "photos-streamed", "shapes-pair"])
 def test_killed_twenty_times_at_random_moments(name: str, zygote, whole, tmp_path: Path) -> None:
-    killed = 0
-    while killed < 20:
-        killed += _kill_at_random(zygote, whole(name), 20 - killed, tmp_path / str(killed), killed)
+    killed = trial = 0
+    while killed < 20 and trial < 100:
+        folder = tmp_path / str(trial)
+        killed += _kill_at_random(zygote, whole(name), 20 - killed, folder, trial)
+        trial += 1
     assert killed == 20
