@@ -23,6 +23,7 @@ PAIRS = (
     ("disagreement", "confidence"),
     ("dmt_weight", "confidence"),
     ("ensemble_confidence", "confidence"),
+    ("ensemble_probability", "confidence"),
     ("disagreement", "ensemble_confidence"),
 )
 
@@ -35,13 +36,14 @@ def summaries(path: Path) -> list[dict[str, Any]]:
 
 
 def figures(summary: dict[str, Any], field: str) -> Figures:
-    """What is on record of one run; `share_wrong` is what a random order has."""
+    """What is on record of one run; `share_wrong` is the average precision of a random order."""
     found: dict[tuple[str, int], list[float]] = {}
     for record in summary["rounds"]:
         for each in record.get("error_detection", {}).values():
             if 0 < each["num_wrong"] < each["num_labels"]:
-                share = each["num_wrong"] / each["num_labels"]
-                found.setdefault(("share_wrong", record["round"]), []).append(share)
+                if field == "ap":
+                    share = each["num_wrong"] / each["num_labels"]
+                    found.setdefault(("share_wrong", record["round"]), []).append(share)
                 for name, score in each["scores"].items():
                     found.setdefault((name, record["round"]), []).append(score[field])
     return {key: 100 * statistics.mean(values) for key, values in found.items()}

@@ -16,6 +16,7 @@ from dmt.data.decode import fit_square
 from dmt.data.hidden import HiddenLabels
 from dmt.data.layouts import open_catalog
 from dmt.data.pseudo_labels import ImageLabels
+from dmt.engine.likeness import spread
 from dmt.metrics.error_detection import detect_in_images
 from dmt.models.weights import restore
 
@@ -94,21 +95,23 @@ def test_what_finds_errors_is_what_one_process_finds(two_ranks) -> None:
     (told,) = (e for e in lines if e["event"] == "error_detection" and e["teacher"] == "a")
     catalog, store = open_catalog("digits"), ImageLabels(run / "rounds/1/a/pseudo_labels")
     assert catalog.images is not None
-    pool = torch.stack([
+    rows = spread(len(store), told["num_labels"])
+    ids, label, kept = (each[rows] for each in (store.ids, store.label, store.is_selected))
+    images = torch.stack([
         torch.from_numpy(fit_square(catalog.images[row], 8)).permute(2, 0, 1)
-        for row in store.ids.tolist()
+        for row in ids.tolist()
     ])  # fmt: skip
-    nets = [restore(run / f"rounds/0/{peer}/model.safetensors").eval() for peer in "ab"]
     with torch.no_grad():
-        logits = [net(pool) for net in nets]
-    ids = store.ids.numpy()
-    truth = HiddenLabels(ids, catalog.labels[ids])
-    scores = error_scores(logits[0], logits[1], store.label, 2.0, 2.0)
+        teacher, other = (
+            restore(run / f"rounds/0/{peer}/model.safetensors").eval()(images) for peer in "ab"
+        )
+    scores = error_scores(teacher, other, label, 2.0, 2.0)
     alone = detect_in_images(
-        ids, store.label.numpy(), store.is_selected.numpy(),
-        {name: each.numpy() for name, each in scores.items()}, truth,
+        ids.numpy(), label.numpy(), kept.numpy(),
+        {name: each.numpy() for name, each in scores.items()},
+        HiddenLabels(ids.numpy(), catalog.labels[ids]),
     )  # fmt: skip
-    assert told["num_wrong"] == alone.num_wrong
+    assert (told["num_labels"], told["num_wrong"]) == (1000, alone.num_wrong)
     for name, score in alone.scores.items():
         assert told["scores"][name]["auroc"] == pytest.approx(score.auroc, abs=1e-3), name
         assert told["scores"][name]["ap"] == pytest.approx(score.ap, abs=1e-3), name
