@@ -1,7 +1,7 @@
 """Dynamic Mutual Training: learn from few labels and many unlabeled images.
 
-`dmt.train(data, **settings)`, `dmt.compare` and `dmt.load(run)` are the library; `dmt.core` the bare rules.
-Nothing heavy is imported before it is used.
+`dmt.train(data, **settings)`, `dmt.compare` and `dmt.load(run)` are the library; `dmt.core` the
+bare rules. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations

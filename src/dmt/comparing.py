@@ -35,10 +35,18 @@ from dmt.engine.stage import Stage
 from dmt.errors import DmtError, Interrupted, RunError, SettingError, TrainingError
 from dmt.insight.comparison_page import render_comparison
 from dmt.insight.comparison_text import markdown
-from dmt.portable import portable
-from dmt.records import CONFIG, is_finished, read_json, read_summary, write_json, write_text
-from dmt.run_figures import entries_of, notes_on
 from dmt.metrics.over_seeds import compare_methods
+from dmt.portable import portable
+from dmt.records import (
+    CONFIG,
+    Summary,
+    is_finished,
+    read_json,
+    read_summary,
+    write_json,
+    write_text,
+)
+from dmt.run_figures import entries_of, notes_on
 from dmt.session import open_material
 from dmt.using import settings_of
 from dmt.writing import is_temporary, sweep
@@ -118,8 +126,8 @@ def compare_with(
         if (path / COMPARE).exists():
             _refuse_changed(path, asked, base)
         else:
-            record = ComparisonRecord(command=question.command(data), asked=asked)
-            write_json(path / COMPARE, record)
+            command = question.command(data)
+            write_json(path / COMPARE, _record(command, asked))
         try:
             reasons = _Runs(path, catalog, wanted, listener).do()
         except DmtError:
@@ -139,7 +147,7 @@ class _Runs:
         self._catalog = catalog
         self._listener = _NotesOnce(listener)
         self._wanted = wanted
-        # What zero options leave open, the first run chooses for all: their budgets are to be equal.
+        # What zero options leave open, the first run chooses for all: budgets are to be equal.
         there = [job for job in wanted if _has_run(path / job.name)]
         self._chosen = self._choice(there[0]) if there else {}
         for job, settings in wanted.items():
@@ -232,9 +240,7 @@ def _is_new(path: Path) -> bool:
     return True
 
 
-def _try_splits(
-    catalog: Catalog, wanted: Mapping[Job, Settings], listener: Listener
-) -> None:
+def _try_splits(catalog: Catalog, wanted: Mapping[Job, Settings], listener: Listener) -> None:
     """Find what a later run would fail on before the first one begins.
 
     Raises:
@@ -304,6 +310,23 @@ def read_record(path: Path) -> ComparisonRecord:
         ) from error
 
 
+def _record(
+    command: str,
+    asked: Asked,
+    result: Comparison | None = None,
+    notes: Sequence[str] = (),
+    first: Summary | None = None,
+) -> ComparisonRecord:
+    return ComparisonRecord(
+        command=command,
+        asked=asked,
+        result=result,
+        notes=list(notes),
+        hardware=first.hardware if first else "",
+        versions=first.versions if first else {},
+    )
+
+
 def _write(
     path: Path, question: Question, asked: Asked, data: str | Path, reasons: Sequence[str]
 ) -> Compared:
@@ -320,14 +343,8 @@ def _write(
         task=first.task,
         metric=first.metric,
     )
-    record = ComparisonRecord(
-        command=question.command(data),
-        asked=asked,
-        result=result,
-        notes=[*reasons, *notes_on(question, result, first)],
-        hardware=first.hardware,
-        versions=first.versions,
-    )
+    notes = [*reasons, *notes_on(question, result, first)]
+    record = _record(question.command(data), asked, result, notes, first)
     write_text(path / MARKDOWN, markdown(record))
     write_text(path / PAGE, render_comparison(record, path.resolve().name))
     write_json(path / COMPARE, record)

@@ -94,10 +94,11 @@ class ComparisonRecord(Record):
     version: Literal[1] = 1
     command: str
     asked: Asked
-    result: Comparison | None = None
-    notes: list[str] = []
-    hardware: str = ""
-    versions: dict[str, str] = {}
+    result: Comparison | None
+    """None until every run has come to its end."""
+    notes: list[str]
+    hardware: str
+    versions: dict[str, str]
 
 
 def table(result: Comparison) -> tuple[list[str], list[list[str]]]:

@@ -204,7 +204,7 @@ def chosen_values(asked: Settings, settings: Settings) -> dict[str, Any]:
 
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
     """The settings with some of them replaced, by dotted key."""
-    return Settings.model_validate(_nest(_flatten(settings.model_dump(mode="json")) | values))
+    return Settings.model_validate(_nest(_flatten(settings.model_dump(mode="json")) | dict(values)))
 
 
 def dump(settings: Settings) -> str:

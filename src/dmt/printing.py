@@ -97,11 +97,12 @@ def _print_iou(found: Mapping[str, Any]) -> None:
 
 def print_comparison(record: ComparisonRecord) -> None:
     """The table of a comparison, and a sentence for every pair of methods."""
-    from dmt.comparison import sentence, table
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from dmt.comparison import sentence, table
 
     assert record.result is not None
     header, rows = table(record.result)

@@ -202,7 +202,7 @@ class Session:
                 listener=self._listener,
                 stop=stop,
                 unlabeled_classes=unlabeled_classes,
-                shared=self._shared and SharedStages(self._shared, self._context(data)),
+                shared=self._store(data),
             )
             runner.run()
             faults.reached("judge begins")
@@ -223,12 +223,15 @@ class Session:
         """The settings as they repeat this run from any folder."""
         return portable(self._settings).model_copy(update={"precision": self._runtime.precision})
 
-    def _context(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """What a stage depends on beside its own fields."""
+    def _store(self, data: Mapping[str, Any]) -> SharedStages | None:
+        """Where other runs' stages are, if there are any; with all that one depends on beside its
+        own fields."""
+        if self._shared is None:
+            return None
         settings = self._settings
         # Where the images lie and which labels are left is part of the data's hash.
         elsewhere = {"memory_limit", "follow_links", "labeled_list"}
-        return {
+        context = {
             "data": data["sha256"],
             "seed": settings.seed,
             "folds": settings.folds,
@@ -237,6 +240,7 @@ class Session:
             "hardware": hardware(self._runtime),
             "versions": installed(),
         }
+        return SharedStages(self._shared, context)
 
     def _facts(self, split: Parts, unlabeled_classes: tuple[str, ...]) -> RunFacts:
         settings = self._settings

@@ -23,7 +23,7 @@ from dmt.writing import make_folder
 
 
 class _Kept(Record):
-    """What is known of a stored network; written after it, so that it never speaks of half a one."""
+    """What is known of a stored network. Written after it, so it never speaks of half a one."""
 
     stage: str
     sha256: str

@@ -99,7 +99,7 @@ def line_chart(axes: Axes, series: Sequence[Series], *, dots: bool = False) -> s
     ys = [y for s in drawn for _, y in s.points]
     x_low = axes.x_from if axes.x_from is not None else min(xs, default=0.0)
     x_high = axes.x_to if axes.x_to is not None else max(xs, default=1.0)
-    y_low, y_high = _limits(ys, axes.y_from, axes.y_to)
+    y_low, y_high = limits(ys, axes.y_from, axes.y_to)
 
     def across(x: float) -> float:
         return 50.0 if x_high == x_low else 100 * (x - x_low) / (x_high - x_low)
@@ -107,11 +107,11 @@ def line_chart(axes: Axes, series: Sequence[Series], *, dots: bool = False) -> s
     def down(y: float) -> float:
         return axes.height * (1 - (y - y_low) / (y_high - y_low))
 
-    parts = _grid(axes, down, ticks(y_low, y_high))
+    parts = grid(axes, down, ticks(y_low, y_high))
     marks = [(across(x), text) for x, text in axes.marks if x_low <= x <= x_high]
     parts += _marks(marks, axes.height)
     x_ticks = ticks(x_low, x_high) if axes.x_ticks is None else axes.x_ticks
-    parts += _x_labels([(across(x), axes.x_format(x)) for x in x_ticks], axes.height)
+    parts += x_labels([(across(x), axes.x_format(x)) for x in x_ticks], axes.height)
     parts.append(
         f'<svg viewBox="0 0 {_SPAN} {axes.height}" preserveAspectRatio="none" width="100%" '
         f'height="{axes.height}" class="lines" data-x0="{x_low:.6g}" data-x1="{x_high:.6g}" '
@@ -127,7 +127,7 @@ def line_chart(axes: Axes, series: Sequence[Series], *, dots: bool = False) -> s
             if s.style != "ref"
             for x, y in s.points
         ]
-    return _svg(axes, axes.height + 24, parts)
+    return svg(axes, axes.height + 24, parts)
 
 
 def bar_chart(
@@ -141,9 +141,9 @@ def bar_chart(
     y_high = axes.y_to if axes.y_to is not None else 1.08 * max([*tops, 0.0]) or 1.0
     slot = 100 / max(1, len(categories))
     width = 0.62 * slot / (1 if stacked else max(1, len(series)))
-    parts = _grid(axes, lambda y: axes.height * (1 - y / y_high), ticks(0, y_high))
+    parts = grid(axes, lambda y: axes.height * (1 - y / y_high), ticks(0, y_high))
     for i, name in enumerate(categories):
-        parts += _x_labels([((i + 0.5) * slot, name)], axes.height)
+        parts += x_labels([((i + 0.5) * slot, name)], axes.height)
         base = 0.0
         for j, s in enumerate(series):
             tall = axes.height * s.values[i] / y_high
@@ -155,7 +155,7 @@ def bar_chart(
                 f"<title>{escape(f'{name}: {s.name} {axes.y_format(s.values[i])}')}</title></rect>"
             )
             base += tall
-    return _svg(axes, axes.height + 24, parts)
+    return svg(axes, axes.height + 24, parts)
 
 
 def interval_chart(
@@ -184,20 +184,20 @@ def interval_chart(
             f'<line class="cap {style}" x1="{across(end):.2f}%" x2="{across(end):.2f}%" '
             f'y1="{middle - 7}" y2="{middle + 7}"/>'
         )
-    parts += _x_labels([(across(x), axes.x_format(x)) for x in ticks(-reach, reach)], bottom)
-    return _svg(axes, bottom + 24, parts)
+    parts += x_labels([(across(x), axes.x_format(x)) for x in ticks(-reach, reach)], bottom)
+    return svg(axes, bottom + 24, parts)
 
 
 def dot_chart(axes: Axes, rows: Sequence[Series], reference: float | None) -> str:
     """One dot a row (`values[0]`) on a common axis, with a stem from the reference value."""
     found = [row.values[0] for row in rows]
-    low, high = _limits(found, axes.y_from, axes.y_to)
+    low, high = limits(found, axes.y_from, axes.y_to)
 
     def across(x: float) -> float:
         return 100 * (x - low) / (high - low)
 
     height = _ROW * len(rows)
-    parts = _x_labels([(across(x), axes.x_format(x)) for x in ticks(low, high)], height)
+    parts = x_labels([(across(x), axes.x_format(x)) for x in ticks(low, high)], height)
     parts += [
         f'<line class="grid" x1="{across(x):.2f}%" x2="{across(x):.2f}%" y1="0" y2="{height}"/>'
         for x in ticks(low, high)
@@ -218,7 +218,7 @@ def dot_chart(axes: Axes, rows: Sequence[Series], reference: float | None) -> st
             f'<text class="value" x="100%" dx="12" y="{y + 4:.0f}">'
             f"{escape(axes.y_format(row.values[0]))}</text>"
         )
-    return _svg(axes, height + 24, parts)
+    return svg(axes, height + 24, parts)
 
 
 def heat_table(
@@ -266,7 +266,7 @@ def _cell(cell: Cell) -> str:
     return f'<td class="{cell.style}" style="--v:{strength:.2f}"{hint}>{escape(cell.text)}</td>'
 
 
-def _limits(values: Sequence[float], low: float | None, high: float | None) -> Point:
+def limits(values: Sequence[float], low: float | None, high: float | None) -> Point:
     """Axis limits: those given, else the values' with 8 % of air, never an empty range."""
     bottom, top = (min(values), max(values)) if values else (0.0, 1.0)
     air = 0.08 * (top - bottom) or 0.08 * abs(top) or 1.0
@@ -275,7 +275,8 @@ def _limits(values: Sequence[float], low: float | None, high: float | None) -> P
     return (lower, upper) if upper > lower else (lower, lower + 1.0)
 
 
-def _grid(axes: Axes, down: Callable[[float], float], at: Sequence[float]) -> list[str]:
+def grid(axes: Axes, down: Callable[[float], float], at: Sequence[float]) -> list[str]:
+    """Horizontal lines with their values; `down` gives pixels from the top."""
     parts = []
     for value in at:
         y = down(value)
@@ -297,7 +298,8 @@ def _marks(marks: Sequence[tuple[float, str]], height: int) -> list[str]:
     return parts
 
 
-def _x_labels(labels: Sequence[tuple[float, str]], height: float) -> list[str]:
+def x_labels(labels: Sequence[tuple[float, str]], height: float) -> list[str]:
+    """Words below a chart, each at its percentage across."""
     return [
         f'<text class="x" x="{x:.2f}%" y="{height + 18:.0f}">{escape(text)}</text>'
         for x, text in labels
@@ -305,7 +307,8 @@ def _x_labels(labels: Sequence[tuple[float, str]], height: float) -> list[str]:
     ]
 
 
-def _svg(axes: Axes, height: int, parts: Sequence[str]) -> str:
+def svg(axes: Axes, height: int, parts: Sequence[str]) -> str:
+    """The whole drawing, with its name and description for who cannot see it."""
     name, about = f"{axes.slug}-title", f"{axes.slug}-about"
     return (
         f'<svg class="chart" role="img" aria-labelledby="{name} {about}" width="100%" '

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dmt.escapes import visible
 from dmt.insight import numbers
@@ -24,11 +20,10 @@ from dmt.insight.figures import (
     style_of,
 )
 from dmt.insight.listing import list_data, list_machine, list_settings
+from dmt.insight.page import page_parts, templates
 from dmt.insight.quality import Matrices, class_tables, confusion_tables, label_figures, mistakes
 from dmt.insight.read import RunView, read_run, stage_of
 from dmt.records import REPORT, Summary, write_text
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -79,13 +74,6 @@ def write_report(run: Path) -> Path:
 
 def render(view: RunView) -> str:
     """The page as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     summary = view.summary
     decimals = 2 if summary is not None and summary.num_held_out >= 2000 else 1
     classes = summary.classes if summary else [str(name) for name in view.data.get("classes", [])]
@@ -93,37 +81,37 @@ def render(view: RunView) -> str:
     unit = "pixels" if summary is not None and summary.task == "segmentation" else "images"
     kept, true, num_left_out = class_tables(view)
     class_scores, class_notes = score_table(summary, decimals) if summary else ("", [])
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = environment.get_template("report.html.j2").render(
-        style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        script=script,
-        script_hash=f"sha256-{digest}",
-        name=view.folder.resolve().name,
-        summary=summary,
-        about=_about(view),
-        verdict=_verdict(view, decimals),
-        facts=_facts(view, decimals),
-        scores=_scores(summary, decimals) if summary else None,
-        class_scores=class_scores,
-        class_notes=class_notes,
-        by_round=round_figure(view, decimals),
-        curves=curve_figures(view),
-        fold=view.fold,
-        labels=label_figures(view),
-        kept_by_class=kept,
-        true_by_class=true,
-        num_left_out=num_left_out,
-        unit=view.unit,
-        confusion=confusion_tables(matrices, classes, unit),
-        num_classes=len(classes),
-        mistakes=mistakes(matrices, classes, unit),
-        alarms=view.alarms,
-        notes=summary.notes if summary else [],
-        settings=list_settings(view.settings),
-        data=list_data(view.data, classes),
-        machine=list_machine(summary) if summary else [],
-        command=summary.command if summary else f"dmt resume {shlex.quote(str(view.folder))}",
+    page = (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            **page_parts(),
+            name=view.folder.resolve().name,
+            summary=summary,
+            about=_about(view),
+            verdict=_verdict(view, decimals),
+            facts=_facts(view, decimals),
+            scores=_scores(summary, decimals) if summary else None,
+            class_scores=class_scores,
+            class_notes=class_notes,
+            by_round=round_figure(view, decimals),
+            curves=curve_figures(view),
+            fold=view.fold,
+            labels=label_figures(view),
+            kept_by_class=kept,
+            true_by_class=true,
+            num_left_out=num_left_out,
+            unit=view.unit,
+            confusion=confusion_tables(matrices, classes, unit),
+            num_classes=len(classes),
+            mistakes=mistakes(matrices, classes, unit),
+            alarms=view.alarms,
+            notes=summary.notes if summary else [],
+            settings=list_settings(view.settings),
+            data=list_data(view.data, classes),
+            machine=list_machine(summary) if summary else [],
+            command=summary.command if summary else f"dmt resume {shlex.quote(str(view.folder))}",
+        )
     )
     # HTML's own characters are escaped by now; what turns the direction of reading is not.
     return visible(page, keep="\n\t")
