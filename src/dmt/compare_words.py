@@ -112,7 +112,7 @@ def read_question(overrides: Sequence[str] | Mapping[str, Any]) -> Question:
         known = ",".join([*PRESETS, ORACLE])
         raise SettingError(f"methods= is missing; name some of {known}")
     methods = tuple(_method(each) for each in _taken(words, "methods", "supervised,dmt"))
-    seeds = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2)
     if "seeds" in words:
         seeds = tuple(_seed(each) for each in _taken(words, "seeds", "0,1,2"))
     labels: tuple[float, ...] = ()
@@ -121,7 +121,7 @@ def read_question(overrides: Sequence[str] | Mapping[str, Any]) -> Question:
         if len(labels) == 1:
             words["labels"], labels = labels[0], ()
     for key, values in (("methods", methods), ("seeds", seeds), ("labels", labels)):
-        for value in (each for each in values if values.count(each) > 1):  # type: ignore[arg-type]
+        for value in (each for each in values if values.count(each) > 1):
             raise SettingError(f"{key}= names {value} twice; name it once")
     _check_baseline(words, methods)
     out = words.pop("out", None)

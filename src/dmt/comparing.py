@@ -32,7 +32,7 @@ from dmt.data.layouts import open_catalog
 from dmt.engine.folder import RunFolder
 from dmt.engine.runner import Listener
 from dmt.engine.stage import Stage
-from dmt.errors import DmtError, Interrupted, RunError, SettingError, TrainingError
+from dmt.errors import Interrupted, RunError, SettingError, TrainingError
 from dmt.insight.comparison_page import render_comparison
 from dmt.insight.comparison_text import markdown
 from dmt.metrics.over_seeds import compare_methods
@@ -130,7 +130,7 @@ def compare_with(
             write_json(path / COMPARE, _record(command, asked))
         try:
             reasons = _Runs(path, catalog, wanted, listener).do()
-        except DmtError:
+        except BaseException:
             if not any(_has_run(path / job.name) for job in question.jobs):
                 (path / COMPARE).unlink()  # nothing holds anybody to what never began
             raise
@@ -228,9 +228,10 @@ def _is_new(path: Path) -> bool:
     """Whether no comparison lies in `path` yet.
 
     Raises:
-        RunError: something else does.
+        RunError: something else does, or a record that cannot be read.
     """
     if (path / COMPARE).exists():
+        read_record(path)
         return False
     content = os.listdir(path) if path.is_dir() else []
     others = sorted(name for name in content if name != ".lock" and not is_temporary(name))

@@ -18,7 +18,7 @@ _FIXED = ("steps=4", "rounds=1", "model=wrn_10_1", "batch_size=16")
     [
         ("", "methods= is missing; name some of supervised,"),
         ("methods=", "methods= is empty; write for example methods=supervised,dmt"),
-        ("methods=dtm", "there is no method 'dtm'; did you mean dmt?"),
+        ("methods=dmtt", "there is no method 'dmtt'; did you mean dmt?"),
         ("methods=supervised,x:/y", "there is no method 'x:/y'; there are supervised, "),
         ("methods=[dmt,{a:1}]", "there is no method"),
         ("methods=dmt,flip,dmt", "methods= names dmt twice; name it once"),
@@ -57,7 +57,7 @@ def test_a_method_that_the_task_has_not(here: Path, monkeypatch) -> None:
     refused_untouched(
         "compare",
         ["shapes:32", "methods=dmt,flip", "seeds=0", "out=c"],
-        "method=flip is not for a segmentation, which shapes is; those that are: supervised, ",
+        "method=flip is not for a segmentation, which shapes:32 is; those that are: supervised, ",
         "dmt",
     )
 

@@ -29,7 +29,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Span:
-    """A difference with its interval, None where there is none."""
+    """A difference with its interval, None where there is none; `text` says both."""
 
     name: str
     style: str
@@ -86,7 +86,7 @@ def spread_chart(axes: Axes, rows: Sequence[Spread], reference: float | None) ->
 
 
 def span_chart(axes: Axes, rows: Sequence[Span], *, lower_is_better: bool) -> str:
-    """One row a difference: its interval against 0, its name and figures above it."""
+    """One row a difference: its interval against 0, its name and value above it."""
     ends = [abs(end) for row in rows for end in (row.ends or (row.value, row.value))]
     reach = 1.12 * max([*ends, 0.5])
 
@@ -108,14 +108,17 @@ def span_chart(axes: Axes, rows: Sequence[Span], *, lower_is_better: bool) -> st
         parts.append(f'<text class="of" x="10" y="{top + 16}">{escape(row.name)}</text>')
         parts.append(
             f'<text class="of" x="100%" dx="-10" y="{top + 16}" text-anchor="end">'
-            f"{escape(row.text)}</text>"
+            f"{escape(axes.y_format(row.value))}</text>"
         )
         if row.ends is not None:
             low, high = (f"{across(end):.2f}%" for end in row.ends)
             parts.append(
                 f'<line class="range {row.style}" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>'
             )
-        parts.append(f'<circle class="{row.style}" cx="{across(row.value):.2f}%" cy="{y}" r="6"/>')
+        parts.append(
+            f'<circle class="{row.style}" cx="{across(row.value):.2f}%" cy="{y}" r="6">'
+            f"<title>{escape(f'{row.name}: {row.text}')}</title></circle>"
+        )
     parts += x_labels([(across(x), axes.x_format(x)) for x in ticks(-reach, reach)], height)
     return svg(axes, height + 24, parts)
 
@@ -133,7 +136,7 @@ def spot_chart(axes: Axes, spots: Sequence[Spot]) -> str:
 
     parts = grid(axes, down, ticks(y_low, y_high))
     parts += x_labels([(across(x), axes.x_format(x)) for x in ticks(0, x_high)], axes.height)
-    free_from = -_APART
+    free_from = -float(_APART)
     for spot in sorted(spots, key=lambda each: -each.y):
         x, y = across(spot.x), down(spot.y)
         at = max(y + 4, free_from + _APART)  # names go down until they are apart

@@ -250,6 +250,7 @@ def _spans(result: Comparison) -> list[Placed]:
             title="Differences" + ("" if at is None else f" at {at:g} labels"),
             description="; ".join(f"{row.name} {row.text}" for row in rows),
             x_format=lambda x: numbers.fixed(x, 0 if x == round(x) else 1, signed=True),
+            y_format=signed,
         )
         figures.append(
             Placed(
