@@ -1,4 +1,4 @@
-"""The page of a comparison in a real browser: no errors, nothing sticks out, legible in the dark."""
+"""The page of a comparison in a real browser: no errors, nothing sticks out, legible."""
 
 from __future__ import annotations
 
