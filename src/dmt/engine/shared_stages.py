@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dmt.engine.stage import TrainStage
+from dmt.engine.stage import TrainStage, Weights
 from dmt.errors import RunError
 from dmt.events import fault_in
 from dmt.records import Record, read_json, write_bytes, write_json
@@ -109,5 +109,7 @@ class SharedStages:
 
 
 def is_shareable(stage: TrainStage) -> bool:
-    """Whether a stage depends on nothing that its run made: round 0, baseline, oracle."""
-    return stage.pseudo is None and stage.start is None and not stage.needs
+    """Whether a stage learns from given labels alone, and depends on nothing that its run made:
+    round 0, baseline, oracle."""
+    is_first = stage.pseudo is None and stage.start is None and not stage.needs
+    return is_first and stage.weighting == Weights()

@@ -11,7 +11,7 @@ import pytest
 
 from dmt.engine.fit import FitSpec
 from dmt.engine.shared_stages import SharedStages, is_shareable
-from dmt.engine.stage import Preprocessing, TrainStage
+from dmt.engine.stage import Preprocessing, TrainStage, Weights
 
 STAGE = TrainStage(
     name="round0/a",
@@ -101,7 +101,11 @@ def test_weights_from_a_file_count_by_their_content(tmp_path: Path, weights: Pat
 
 def test_what_depends_on_the_run_is_not_shared(tmp_path: Path, weights: Path) -> None:
     store = SharedStages(tmp_path / "shared", CONTEXT)
-    for stage in (replace(STAGE, pseudo="round1/label/b"), replace(STAGE, start="round0/a")):
+    for stage in (
+        replace(STAGE, pseudo="round1/label/b"),
+        replace(STAGE, start="round0/a"),
+        replace(STAGE, weighting=Weights("dmt", 4, 4)),
+    ):
         assert not is_shareable(stage)
         store.put(stage, weights, EVENTS)
         assert store.take(stage, tmp_path / "other.safetensors") is None
