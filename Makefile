@@ -24,7 +24,7 @@ extra = project["optional-dependencies"][sys.argv[1]] if sys.argv[1:] else []; \
 heavy = ("torchvision", "timm", "segmentation"); \
 print(*(line for line in project["dependencies"] + extra if not line.startswith(heavy)), sep="\n")'
 
-.PHONY: help demo test test-slow soak fuzz check lint types bench clean
+.PHONY: help demo test test-slow soak fuzz check lint types bench results clean
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo 'make fuzz       feed every parser whatever breaks it, for SECONDS_OF_FUZZ=$(SECONDS_OF_FUZZ); goes on where it stood'
 	@echo 'make check      lint, types, tests'
 	@echo 'make bench      the speed ratios, benchmark by benchmark'
+	@echo 'make results    write docs/results.md from what is recorded in results/; nothing is trained'
 	@echo 'make clean      remove $(VENV) and the caches; runs/ stays'
 	@echo ''
 	@echo 'PYTHON=python3.12   the Python (3.11 or newer) that $(VENV) is made from'
@@ -71,6 +72,9 @@ types: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done
+
+results: $(VENV)/.installed
+	@$(PY) benchmarks/accuracy/results.py
 
 clean:
 	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi

@@ -18,12 +18,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kept import Line, add_arguments, run_missing
+
+if TYPE_CHECKING:
+    from dmt.comparison import Comparison
 
 METHODS = {"dmt": [], "self-training": ["method=self-training", "baseline=none"]}
 
@@ -49,49 +52,59 @@ def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -
     return {"method": method, "seed": seed, "settings": words, "summary": summary, "val": val}
 
 
+def comparison(lines: list[Line]) -> Comparison:
+    """What `dmt compare` would say of these runs; seconds are not kept by part of a run."""
+    from dmt.comparison import PAIR_SUFFIX, Seen
+    from dmt.metrics.over_seeds import Entry, compare_methods
+
+    found: dict[tuple[str, None], dict[int, Entry]] = {
+        (name, None): {}
+        for name in ("supervised", "self-training", "dmt", f"dmt{PAIR_SUFFIX}", "oracle")
+    }
+    alone = {line["seed"]: line["summary"] for line in lines if line["method"] == "dmt"}
+    for line in lines:
+        seed, summary = line["seed"], line["summary"]
+        by_dmt = alone.get(seed, {})
+        supervised, oracle = by_dmt.get("supervised"), by_dmt.get("oracle")
+        images = summary["images_seen"]
+        num_models = 2 if summary["headline"] == "ensemble" else 1
+        own = Seen(
+            trained=images["trained"],
+            per_model=images["trained"] / num_models,
+            forward_only=images["forward_only"],
+        )
+        found[line["method"], None][seed] = Entry(
+            summary["peers"]["a"], supervised, oracle, seen=own
+        )
+        if line["method"] == "dmt":
+            found[f"dmt{PAIR_SUFFIX}", None][seed] = Entry(summary["ensemble"], seen=own)
+            for name, value in (("supervised", supervised), ("oracle", oracle)):
+                if value is None:
+                    continue
+                num = images["baseline" if name == "supervised" else name]
+                seen = Seen(trained=num, per_model=num, forward_only=None)
+                found[name, None][seed] = Entry(value, supervised, seen=seen)
+    first = lines[0]["summary"]
+    return compare_methods(
+        {key: entries for key, entries in found.items() if entries},
+        sorted({line["seed"] for line in lines}),
+        dataset=first["dataset"],
+        task=first["task"],
+        metric=first["metric"],
+    )
+
+
 def table(lines: list[Line]) -> str:
     """Mean ± sd by method, paired differences with 95 % t intervals, mean gap closed."""
-    from dmt.metrics.intervals import paired_t_interval
+    from dmt.comparison import sentence
+    from dmt.comparison import table as rows_of
+    from dmt.insight.comparison_text import markdown_table
 
-    by_seed: dict[int, dict[str, float]] = {}
-    for line in lines:
-        summary, values = line["summary"], by_seed.setdefault(line["seed"], {})
-        if line["method"] == "dmt":
-            values["DMT, one model"] = summary["peers"]["a"]
-            values["DMT, both models"] = summary["ensemble"]
-            values["supervised, equal images"] = summary["supervised"]
-            if summary["oracle"] is not None:
-                values["all labels (oracle)"] = summary["oracle"]
-        else:
-            values["self-training"] = summary["peers"]["a"]
-    num = max(len(values) for values in by_seed.values())
-    whole = [values for values in by_seed.values() if len(values) == num]
-    if len(whole) < 2:
-        return f"{len(whole)} whole seeds: no table yet"
-    metric = {"error": "error", "miou": "mean IoU"}[lines[0]["summary"]["metric"]]
-    rows = [f"{len(whole)} seeds", "", f"| model | {metric} in % (mean ± sd) |", "|---|---|"]
-    names = ["supervised, equal images", "self-training", "DMT, one model", "DMT, both models"]
-    has_oracle = "all labels (oracle)" in whole[0]
-    for name in [*names, *(["all labels (oracle)"] if has_oracle else [])]:
-        values = [each[name] for each in whole]
-        rows.append(f"| {name} | {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} |")
-    rows.append("")
-    for other in ("supervised, equal images", "self-training"):
-        found = paired_t_interval([each["DMT, one model"] - each[other] for each in whole])
-        rows.append(
-            f"DMT (one model) − {other}: {found.value:.2f} points, 95 % interval "
-            f"{found.low:.2f} to {found.high:.2f}"
-        )
-    if not has_oracle:
-        return "\n".join(rows + rarest(lines))
-    gaps = [
-        (each["supervised, equal images"] - each["DMT, one model"])
-        / (each["supervised, equal images"] - each["all labels (oracle)"])
-        for each in whole
-    ]
-    rows.append(f"mean gap closed: {100 * statistics.mean(gaps):.0f} % (one model)")
-    rows += rarest(lines)
-    return "\n".join(rows)
+    result = comparison(lines)
+    num = len({line["seed"] for line in lines})
+    said = [sentence(pair, result) for pair in result.pairs]
+    parts = [f"{num} seeds", markdown_table(*rows_of(result)), *said, *rarest(lines)]
+    return "\n\n".join(parts)
 
 
 def rarest(lines: list[Line]) -> list[str]:

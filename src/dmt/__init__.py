@@ -1,7 +1,7 @@
 """Dynamic Mutual Training: learn from few labels and many unlabeled images.
 
-`dmt.train(data, **settings)` and `dmt.load(run)` are the library; `dmt.core` the bare rules.
-Nothing heavy is imported before it is used.
+`dmt.train(data, **settings)`, `dmt.compare` and `dmt.load(run)` are the library; `dmt.core` the
+bare rules. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dmt.api import Model, Run, evaluate, load, resume, train
+    from dmt.comparing import compare
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Run", "__version__", "evaluate", "load", "resume", "train"]
+__all__ = ["Model", "Run", "__version__", "compare", "evaluate", "load", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "compare":
+        from dmt import comparing
+
+        return comparing.compare
     if name in __all__:
         from dmt import api
 

@@ -14,7 +14,7 @@ from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
-from dmt.engine.plan import is_continuing, peer_names
+from dmt.engine.plan import PRESETS, is_continuing, peer_names
 from dmt.engine.runner import Listener
 from dmt.engine.runtime import open_runtime
 from dmt.engine.segmenter import Segmenter
@@ -106,15 +106,43 @@ def train_with(
 ) -> Run:
     """`train` with settings as words (`key=value`) or as a mapping with dotted keys."""
     catalog = open_catalog(data, follow_links=may_follow_links(overrides))
+    return begin(catalog, checked_settings(catalog, data, overrides), listener)
+
+
+def checked_settings(
+    catalog: Catalog, data: str | Path, overrides: Sequence[str] | Mapping[str, Any]
+) -> Settings:
+    """The settings of a run on a catalog, whose code may be run.
+
+    Raises:
+        SettingError: an unknown key, a value it does not take, or code that was not allowed.
+    """
     settings = _settings(catalog, data, overrides)
     named = resolve(_only_models(overrides), dataset=None, default_recipe=None)
     _check_trust(settings, {named.model, named.peers.a.model, named.peers.b.model})
+    return settings
+
+
+def begin(
+    catalog: Catalog, settings: Settings, listener: Listener, *, shared: Path | None = None
+) -> Run:
+    """Start a run, in a folder that does not hold one yet.
+
+    Args:
+        catalog: its data.
+        settings: as `checked_settings` gave them.
+        listener: told of progress.
+        shared: where stages are kept that several runs have in common.
+
+    Raises:
+        DmtError: whatever the user can mend.
+    """
     runtime = open_runtime(settings.device, settings.precision)
     path = Path(settings.out) if settings.out else _free_name(catalog.name, settings)
     runtime.barrier()  # every rank has looked for a free name before one of them takes it
     folder = RunFolder(path, is_writer=runtime.is_writer)
     with folder.locked(is_new=True):
-        return Run(path, Session(catalog, settings, folder, runtime, listener).begin())
+        return Run(path, Session(catalog, settings, folder, runtime, listener, shared).begin())
 
 
 def resume(
@@ -123,6 +151,7 @@ def resume(
     listener: Listener | None = None,
     trust_code: bool = False,
     follow_links: bool = False,
+    shared: Path | None = None,
 ) -> Run:
     """Go on with a run that was interrupted; a finished one is returned as it is.
 
@@ -131,6 +160,7 @@ def resume(
         listener: told of progress.
         trust_code: whether a factory that the folder names may be run.
         follow_links: whether links in the data may lead out of it.
+        shared: see `begin`.
 
     Raises:
         RunError: no run, only the beginning of one, in use, or its data or settings changed.
@@ -158,7 +188,7 @@ def resume(
         folder.load_progress()
         assert settings.dataset is not None
         catalog = open_catalog(settings.dataset, follow_links=follow_links)
-        session = Session(catalog, settings, folder, runtime, listener or Quiet())
+        session = Session(catalog, settings, folder, runtime, listener or Quiet(), shared)
         return Run(path, session.go_on())
 
 
@@ -182,6 +212,7 @@ def _settings(
         only = settings.peers.model_copy(update={"b": Peers().b, "labeled_subset": "all"})
         settings = settings.model_copy(update={"peers": only})
     _check_task(catalog, flat_words(overrides))
+    _check_method(catalog, settings.method)
     _check_combinations(settings, flat_words(overrides))
     for key, weights in (
         ("weights", settings.weights),
@@ -213,6 +244,20 @@ def _check_task(catalog: Catalog, keys: Collection[str]) -> None:
         other = "images with one label each" if is_dense else "segmentation"
         raise SettingError(
             f"{key} is for {other}, but {catalog.name} is a {catalog.task}; leave it out"
+        )
+
+
+def _check_method(catalog: Catalog, method: str) -> None:
+    """Refuse a method that is not defined for the data's task.
+
+    Raises:
+        SettingError: it, and those that are.
+    """
+    if catalog.task not in PRESETS[method].tasks:
+        able = [name for name, preset in PRESETS.items() if catalog.task in preset.tasks]
+        raise SettingError(
+            f"method={method} is not for a {catalog.task}, which {catalog.name} is; "
+            f"those that are: {', '.join(able)}"
         )
 
 
@@ -278,10 +323,15 @@ def _check_combinations(settings: Settings, typed: Collection[str]) -> None:
             raise SettingError(sentence)
 
 
+def folder_for(dataset: str, end: str) -> Path:
+    """runs/<dataset>-<end>, with no character that a folder had better not have."""
+    stem = re.sub(r"[^\w.-]+", "_", dataset) or "data"
+    return Path("runs") / f"{stem}-{end}"
+
+
 def _free_name(dataset: str, settings: Settings) -> Path:
     """runs/<dataset>-<method>-s<seed>, with a number behind it if that is taken."""
-    stem = re.sub(r"[^\w.-]+", "_", dataset) or "data"
-    base = Path("runs") / f"{stem}-{settings.method}-s{settings.seed}"
+    base = folder_for(dataset, f"{settings.method}-s{settings.seed}")
     path, number = base, 2
     while path.exists():
         path, number = base.with_name(f"{base.name}-{number}"), number + 1

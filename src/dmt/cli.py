@@ -16,6 +16,7 @@ from dmt.exits import end_by_sentence_at_sigterm, exit_code
 from dmt.options import FOLLOW_LINKS, read_options
 from dmt.printing import (
     print_check,
+    print_comparison,
     print_evaluation,
     print_json,
     print_line,
@@ -144,6 +145,30 @@ def resume(
             follow_links=options[FOLLOW_LINKS],
         )
     _print_run(finished, as_json)
+
+
+@app.command()
+def compare(
+    data: Annotated[str, typer.Argument(help="A folder, a CSV, digits, shapes or cifar10.")],
+    settings: Words = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train several methods over seeds and say which is better; the same command goes on.
+
+    methods=supervised,self-training,dmt: those of `dmt train`, and oracle (all labels).
+    seeds=0,1,2, labels=40,80 (to compare at several numbers of labels), out=FOLDER; all other
+    settings are for every run, as `dmt train` takes them.
+    """
+    from dmt.comparing import compare_with
+    from dmt.live import open_view
+
+    with open_view(is_quiet=as_json) as view:
+        found = compare_with(data, settings or [], view)
+    if as_json:
+        return print_json(found.result.contract())
+    print_comparison(found.record)
+    return print_line(f"page: {found.path / 'compare.html'}")
 
 
 @app.command()

@@ -27,6 +27,7 @@ __all__ = [
     "Settings",
     "Training",
     "changed_settings",
+    "chosen_values",
     "describe",
     "dump",
     "flat_words",
@@ -35,6 +36,7 @@ __all__ = [
     "recipe_header",
     "recipe_names",
     "resolve",
+    "with_values",
     "yaml_value",
 ]
 
@@ -199,6 +201,21 @@ def changed_settings(before: Mapping[str, Any], settings: Settings) -> str | Non
         if old[key] != new[key]:
             return f"{key} was {yaml_value(old[key])} and is {yaml_value(new[key])} now"
     return None
+
+
+def chosen_values(asked: Settings, settings: Settings) -> dict[str, Any]:
+    """By dotted key, what `asked` left open (null or auto) and `settings` have a value for."""
+    old, new = (_flatten(each.model_dump(mode="json")) for each in (asked, settings))
+    return {
+        key: new[key]
+        for key in new.keys() - _MAY_CHANGE
+        if old[key] in (None, "auto") and new[key] != old[key]
+    }
+
+
+def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """The settings with some of them replaced, by dotted key."""
+    return Settings.model_validate(_nest(_flatten(settings.model_dump(mode="json")) | dict(values)))
 
 
 def dump(settings: Settings) -> str:

@@ -59,6 +59,7 @@ class PlainView:
 
     def on_plan(self, stages: Sequence[Stage]) -> None:
         """See `Listener`."""
+        self._first = None  # of another run, where several come one after the other
         trained = [stage for stage in stages if isinstance(stage, TrainStage)]
         num_images = sum(stage.num_images for stage in trained)
         models = ", ".join(dict.fromkeys(f"{s.model} ({s.weights})" for s in trained))
@@ -86,7 +87,8 @@ class PlainView:
             self._say(f"{event['stage']}: {event['metric']} {event['value']:.2f} % on val")
         elif event["event"] == "finished" and "label" not in event["stage"]:
             loss = f", loss {self._step['loss']:.3f}" if self._step else ""
-            self._say(f"{event['stage']} done in {_duration(event['seconds'])}{loss}")
+            done = "was trained by another run" if event.get("shared") else "done"
+            self._say(f"{event['stage']} {done} in {_duration(event['seconds'])}{loss}")
             self._step = {}
 
     def on_step(self, stage: Stage, step: int, num_steps: int, done: float) -> None:

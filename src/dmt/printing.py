@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dmt.escapes import visible, visible_json, visible_lines
+
+if TYPE_CHECKING:
+    from dmt.comparison import ComparisonRecord
 
 
 def print_line(text: str) -> None:
@@ -90,3 +93,29 @@ def _print_iou(found: Mapping[str, Any]) -> None:
         absent = "     absent"  # from masks and predictions: left out of the mean
         iou = absent if each["iou"] is None else f"{each['iou']:9.2f} %"
         print_line(f"  {iou} of {each['pixels']:>12,} pixels  {each['name']}")
+
+
+def print_comparison(record: ComparisonRecord) -> None:
+    """The table of a comparison, and a sentence for every pair of methods."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from dmt.comparison import sentence, table
+
+    assert record.result is not None
+    header, rows = table(record.result)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # whoever reads a file wants whole lines
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in header:
+        shown.add_column(name, justify="left" if name == "method" else "right")
+    for row in rows:
+        shown.add_row(*(Text(visible(cell)) for cell in row))
+    console.print(shown)
+    for pair in record.result.pairs:
+        print_line(sentence(pair, record.result))
+    for note in record.notes:
+        print_line(note)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dmt import faults
@@ -20,10 +19,11 @@ from dmt.data_checkup import data_alarms
 from dmt.engine.folder import RunFolder
 from dmt.engine.interrupt import listening
 from dmt.engine.networks import build_stage
-from dmt.engine.outcome import RunFacts, final_models, summarize
+from dmt.engine.outcome import RunFacts, final_models, installed, summarize
 from dmt.engine.plan import plan
 from dmt.engine.runner import Listener, Runner, tell
-from dmt.engine.runtime import Runtime
+from dmt.engine.runtime import Runtime, hardware
+from dmt.engine.shared_stages import SharedStages
 from dmt.engine.stage import Stage, TrainStage
 from dmt.engine.task import FinalTable, Task
 from dmt.errors import RunError, SettingError
@@ -32,6 +32,7 @@ from dmt.insight.report import write_report
 from dmt.machine import num_workers
 from dmt.materials import Material, Say, sizes_of
 from dmt.methods import make_method
+from dmt.portable import portable
 from dmt.records import (
     CONFIG,
     DATA,
@@ -58,6 +59,7 @@ class Session:
         folder: RunFolder,
         runtime: Runtime,
         listener: Listener,
+        shared: Path | None = None,
     ) -> None:
         self._began = time.perf_counter()
         self._material = open_material(catalog, listener.on_note)
@@ -66,6 +68,7 @@ class Session:
         self._folder = folder
         self._runtime = runtime
         self._listener = listener
+        self._shared = shared  # where stages that other runs trained are kept
 
     def begin(self) -> Summary:
         """Choose what is left open, write down what will be done, and do it."""
@@ -103,7 +106,7 @@ class Session:
             {**data, "sizes": sizes, "bad": bad, "settings": stored.model_dump(mode="json")},
         )
         self._look_at_data(split, data)
-        return self._work(split)
+        return self._work(split, data)
 
     def go_on(self) -> Summary:
         """Check that nothing changed, and do what is left."""
@@ -127,7 +130,7 @@ class Session:
         self._folder.forget_outcome()
         faults.reached("session resumed")
         self._look_at_data(split, data)
-        return self._work(split)
+        return self._work(split, data)
 
     def _look_at_data(self, split: Parts, data: Mapping[str, Any]) -> None:
         """Put on record, once and before any stage, what looks wrong with the data."""
@@ -142,7 +145,7 @@ class Session:
                 tell(folder, self._listener, alarm)
         folder.finish(DATA_STAGE)
 
-    def _work(self, split: Parts) -> Summary:
+    def _work(self, split: Parts, data: Mapping[str, Any]) -> Summary:
         settings, runtime = self._settings, self._runtime
         # Now, as somebody may go on drawing masks while the run trains.
         unlabeled_classes = self._material.unlabeled_classes(split)
@@ -155,7 +158,7 @@ class Session:
         faults.reached("session planned")
         facts = self._facts(split, unlabeled_classes)
         with stopping(self._folder, facts, task, stages, self._catalog.paths, runtime):
-            table = self._train_and_judge(stages, task, unlabeled_classes)
+            table = self._train_and_judge(stages, task, unlabeled_classes, data)
         summary = summarize(
             facts,
             task,
@@ -174,7 +177,11 @@ class Session:
         return summary
 
     def _train_and_judge(
-        self, stages: Sequence[Stage], task: Task, unlabeled_classes: Sequence[str]
+        self,
+        stages: Sequence[Stage],
+        task: Task,
+        unlabeled_classes: Sequence[str],
+        data: Mapping[str, Any],
     ) -> FinalTable | None:
         """Do all stages that are left, then look at the held-out images."""
         settings = self._settings
@@ -193,6 +200,7 @@ class Session:
                 listener=self._listener,
                 stop=stop,
                 unlabeled_classes=unlabeled_classes,
+                shared=self._store(data),
             )
             runner.run()
             faults.reached("judge begins")
@@ -211,30 +219,26 @@ class Session:
 
     def _stored(self) -> Settings:
         """The settings as they repeat this run from any folder."""
+        return portable(self._settings).model_copy(update={"precision": self._runtime.precision})
+
+    def _store(self, data: Mapping[str, Any]) -> SharedStages | None:
+        """Where other runs' stages are, if there are any; with all that one depends on beside its
+        own fields."""
+        if self._shared is None:
+            return None
         settings = self._settings
-        data, peers = settings.data, settings.peers
-        named = {"a": peers.a, "b": peers.b}
-        return settings.model_copy(
-            update={
-                "out": None,
-                "trust_code": False,
-                "dataset": _absolute(settings.dataset),
-                "precision": self._runtime.precision,
-                "weights": _absolute_file(settings.weights),
-                "peers": peers.model_copy(
-                    update={
-                        name: peer.model_copy(update={"weights": _absolute_file(peer.weights)})
-                        for name, peer in named.items()
-                    }
-                ),
-                "data": data.model_copy(
-                    update={
-                        "follow_links": False,
-                        "labeled_list": _absolute_file(data.labeled_list),
-                    }
-                ),
-            }
-        )
+        # Where the images lie and which labels are left is part of the data's hash.
+        elsewhere = {"memory_limit", "follow_links", "labeled_list"}
+        context = {
+            "data": data["sha256"],
+            "seed": settings.seed,
+            "folds": settings.folds,
+            "views": settings.data.model_dump(mode="json", exclude=elsewhere),
+            "precision": self._runtime.precision,
+            "hardware": hardware(self._runtime),
+            "versions": installed(),
+        }
+        return SharedStages(self._shared, context)
 
     def _facts(self, split: Parts, unlabeled_classes: tuple[str, ...]) -> RunFacts:
         settings = self._settings
@@ -323,21 +327,3 @@ def _left_out(bad: Sequence[str]) -> str:
 def open_material(catalog: Catalog, say: Say) -> Material[Any]:
     """What a session needs of a data set, by its task."""
     return ImageMaterial(catalog, say) if catalog.masks is None else SceneMaterial(catalog, say)
-
-
-def _absolute(dataset: str | None) -> str | None:
-    """DATA so that it is found from any folder; the name of a built-in stays a name."""
-    if dataset is None or re.fullmatch(r"digits|cifar10|shapes(:.*)?", dataset):
-        return dataset
-    if dataset.startswith("cifar10:"):
-        return f"cifar10:{_whole_path(dataset.removeprefix('cifar10:'))}"
-    return _whole_path(dataset)
-
-
-def _whole_path(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))
-
-
-def _absolute_file(named: str | None) -> str | None:
-    """A file by its whole path; a word that is none stays a word."""
-    return os.path.abspath(named) if named and os.path.isfile(named) else named

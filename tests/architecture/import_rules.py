@@ -14,14 +14,14 @@ BELOW_TASKS = ("engine", "data", "models", "metrics", "core")
 API = (
     "api", "using", "session", "sizing", "materials", "image_material", "scene_material",
     "machine", "checkup", "mask_checkup", "data_checkup", "predicting", "mask_predicting",
-    "mask_evaluation", "stopping",
+    "mask_evaluation", "stopping", "portable", "comparing", "compare_words", "run_figures",
 )  # one row of the house  # fmt: skip
 COMMAND = ("cli", "board_command", "live", "printing", "options", "exits", "doctor")
 EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
 
 # Room -> what it may import from dmt, besides FREE. A name stands for itself and all inside it.
 ARROWS: dict[str, tuple[str, ...]] = {
-    "": ("api", "core"),
+    "": ("api", "comparing", "core"),
     "__main__": ("cli",),
     "cli": (*EVERYTHING, *API, *COMMAND),
     "board_command": ("insight", "printing", "options"),
@@ -44,6 +44,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "settings": (),
     "recipes": (),
     "records": (),
+    "comparison": (),
     "plain_yaml": (),
     "events": (),
     "escapes": (),
@@ -53,7 +54,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "links": (),
 }
 FREE = (
-    "errors", "records", "events", "writing", "faults", "escapes", "links", "plain_yaml",
+    "errors", "records", "comparison", "events", "writing", "faults", "escapes", "links",
+    "plain_yaml",
     "__version__",
 )  # fmt: skip
 NOT_FREE_FOR = ("core", "errors", "events", "faults", "escapes", "plain_yaml")
@@ -64,6 +66,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "insight": ("jinja2", "yaml"),
     "errors": (),
     "records": ("pydantic",),
+    "comparison": (),
     "writing": (),
     "faults": (),
     "plain_yaml": ("yaml",),

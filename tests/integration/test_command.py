@@ -25,7 +25,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.split("\n")[0] == "[] 0"
-    for command in ("demo", "check", "train", "resume", "evaluate", "predict", "report",
+    for command in ("demo", "check", "train", "resume", "compare", "evaluate", "predict", "report",
                     "recipes", "doctor"):  # fmt: skip
         assert f"\n  {command} " in done.stdout
 

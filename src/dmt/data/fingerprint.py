@@ -59,6 +59,17 @@ def fingerprint(catalog: Catalog, split: Parts) -> dict[str, Any]:
     }
 
 
+def content_hash(catalog: Catalog) -> str:
+    """One hash of all images and labels, hidden ones too, whatever parts they fall into.
+
+    Raises:
+        DataError: a file has vanished or cannot be read.
+    """
+    pairs = zip(catalog.paths, content_hashes(catalog), strict=True)
+    files = (f"{path}\0{num_bytes}\0{digest}" for path, (num_bytes, digest) in pairs)
+    return _hash_lines([catalog.layout, *catalog.classes, *_label_lines(catalog), *files])
+
+
 def changed(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """What is different between two fingerprints, as one plain sentence; None if nothing is.
 

@@ -44,7 +44,10 @@ except ImportError:  # Windows has no advisory locks of this kind; there a run i
     fcntl = None  # type: ignore[assignment]
 
 _LOCK = ".lock"
-_OF_STATE = {"stage", "step", "learners", "method", "scaler", "tally", "metrics_bytes", "seconds"}
+_OF_STATE = {
+    "stage", "step", "learners", "method", "scaler", "tally", "stage_seconds", "metrics_bytes",
+    "seconds",
+}  # fmt: skip
 
 
 class Progress(Record):
@@ -76,7 +79,7 @@ class RunFolder:
         write_json(self.path / DATA, data)
 
     @contextlib.contextmanager
-    def locked(self, *, is_new: bool) -> Iterator[None]:
+    def locked(self, *, is_new: bool, has_runs: bool = False) -> Iterator[None]:
         """Hold the folder for this process alone.
 
         The lock is the kernel's and falls with the process, so a crash leaves none behind.
@@ -84,6 +87,8 @@ class RunFolder:
         Args:
             is_new: the folder is to be a new run's, and must be empty or absent, or hold no more
                 than the beginning of a run that died before it had written down its data.
+            has_runs: whether folders below it are runs with locks of their own, where somebody
+                may be writing; what crashes left there is theirs to remove.
 
         Raises:
             RunError: it holds files already, another process works in it, or it cannot be made.
@@ -120,7 +125,8 @@ class RunFolder:
             try:
                 if is_new:  # again: another process may have been here until we had the lock
                     self._refuse_other_content()
-                sweep(self.path)
+                if not has_runs:
+                    sweep(self.path)
                 yield
             finally:
                 _sign(file.fileno(), "")

@@ -147,11 +147,7 @@ def summarize(
         labeled=facts.num_labeled,
         unlabeled=facts.num_unlabeled,
         seed=facts.seed,
-        versions={
-            "dmt": metadata.version("dmt"),
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in _LIBRARIES},
-        },
+        versions=installed(),
         hardware=hardware(runtime),
         command=facts.command,
         alarms=alarms_in(lines),
@@ -187,6 +183,15 @@ def summarize_stopped(
             "sentence": f"Stopped before the end: {reason}.",
         }
     )
+
+
+def installed() -> dict[str, str]:
+    """The versions that a run's figures depend on."""
+    return {
+        "dmt": metadata.version("dmt"),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in _LIBRARIES},
+    }
 
 
 def images_seen(stages: Sequence[Stage], task: Task, num_judged: int) -> ImagesSeen:

@@ -24,10 +24,12 @@ from dmt.engine.stage import LabelStage, Preprocessing, Role, Stage, TrainStage,
 
 @dataclass(frozen=True)
 class Preset:
-    """What a method's name means: how many models teach each other, and the rule of weights."""
+    """What a method's name means: how many models teach each other, the rule of weights, and for
+    which tasks it is defined."""
 
     num_peers: int
     rule: Rule
+    tasks: tuple[str, ...] = ("classification", "segmentation")
 
 
 PRESETS = {

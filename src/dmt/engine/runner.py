@@ -24,6 +24,7 @@ from dmt.engine.health import Health
 from dmt.engine.interrupt import StopFlag
 from dmt.engine.networks import build_stage
 from dmt.engine.runtime import Runtime
+from dmt.engine.shared_stages import SharedStages
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.step import Method, Position
 from dmt.engine.task import Task
@@ -72,6 +73,7 @@ class Runner:
         listener: told of events and steps.
         stop: looked at after every step.
         unlabeled_classes: names of those without any label.
+        shared: stages that other runs have trained; on one process alone.
     """
 
     def __init__(
@@ -90,7 +92,10 @@ class Runner:
         listener: Listener,
         stop: StopFlag,
         unlabeled_classes: Collection[str] = (),
+        shared: SharedStages | None = None,
     ) -> None:
+        assert shared is None or runtime.world_size == 1
+        self._shared = shared
         self._stages = stages
         self._task = task
         self._make_method = make_method
@@ -124,7 +129,8 @@ class Runner:
             faults.reached("stage begins")
             try:
                 if isinstance(stage, TrainStage):
-                    self._train(stage)
+                    if not self._repeat(stage):
+                        self._train(stage)
                 else:
                     assert isinstance(stage, LabelStage)
                     self._label(stage)
@@ -161,6 +167,22 @@ class Runner:
         # Channels last is what the convolutions of CPU and CUDA are fastest with.
         return network.to(self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
+    def _repeat(self, stage: TrainStage) -> bool:
+        """Whether another run trained this stage; its network and its record are ours then."""
+        if self._shared is None:
+            return False
+        path = self._folder.weights(stage.name)
+        self._folder.make(path.parent)
+        lines = self._shared.take(stage, path)
+        if lines is None:
+            return False
+        self._folder.settle()  # what this run had of the stage itself is dropped
+        self._load_state(stage.name)
+        for line in lines:
+            self._emit(**line, shared=True)
+        self._num_done += stage.num_images
+        return True
+
     def _train(self, stage: TrainStage) -> None:
         state = self._load_state(stage.name)
         method = self._make_method(stage)
@@ -188,6 +210,7 @@ class Runner:
                 raise self._folder.damaged_state("it is of a longer training")
         faults.reached("stage began")
         began, saved = time.perf_counter(), time.perf_counter()
+        began -= 0.0 if state is None else state["stage_seconds"]
         rate = ClockedRate()
 
         def save_state(next_step: int) -> None:
@@ -204,6 +227,7 @@ class Runner:
                     "method": method.state_dict(),
                     "scaler": scaler.state_dict(),
                     "tally": tally.sums,
+                    "stage_seconds": time.perf_counter() - began,
                 }
             )
 
@@ -239,6 +263,9 @@ class Runner:
         refuse_unless_finite([learner.outcome], stage.fit.num_steps, stage.fit.num_steps)
         self._keep(stage, learner.outcome)
         self._emit("finished", stage.name, seconds=time.perf_counter() - began)
+        if self._shared is not None:
+            events = read_metrics(self._folder.path / METRICS)
+            self._shared.put(stage, self._folder.weights(stage.name), events)
 
     def _is_stopping(self) -> bool:
         """Whether any rank was asked to stop: then all do, at the same step."""

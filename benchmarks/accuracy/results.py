@@ -1,0 +1,139 @@
+"""docs/results.md from the runs recorded in results/: every table with the command that makes it.
+
+    python benchmarks/accuracy/results.py
+
+Reads what `seeds.py` and `camvid.py` recorded (`*.jsonl`) and every `compare.json` of `dmt compare`
+that was put there under another name (`*.json`). Nothing is trained; what is not there is
+"not measured".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import camvid
+import seeds
+from kept import Line
+
+from dmt.comparison import NONE, PAIR_SUFFIX, Comparison, ComparisonRecord, sentence, table
+from dmt.engine.plan import PRESETS
+from dmt.insight.comparison_text import body, markdown_table
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "results.md"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A file of one of the scripts; `seeds` in the command is how many there are."""
+
+    name: str
+    about: str
+    command: str
+
+
+BY_SEEDS = (
+    Recorded(
+        "digits",
+        "Real digits of 8×8 pixels.",
+        "python benchmarks/accuracy/seeds.py digits --seeds {seeds} --out results/digits.jsonl",
+    ),
+    Recorded(
+        "shapes",
+        "Drawn scenes of 64×64 pixels, DeepLab-v2 on WRN-10-1.",
+        "python benchmarks/accuracy/seeds.py shapes --seeds {seeds} --no-oracle "
+        "--out results/shapes.jsonl data.val_images=60",
+    ),
+    Recorded(
+        "cifar10-mini",
+        "CIFAR-10 (JPEG 75) at 16×16 pixels, WRN-10-1.",
+        "python benchmarks/accuracy/seeds.py PATH/cifar10-jpeg --seeds {seeds} "
+        "--out results/cifar10-mini.jsonl recipe=cifar10-mini",
+    ),
+)
+CAMVID = Recorded(
+    "camvid",
+    "Street scenes of three drives, each held out once.",
+    "python benchmarks/accuracy/camvid.py PATH/camvid-half --out results/camvid.jsonl",
+)
+TOP = """\
+# Results
+
+Made by `make results` from the files in `results/`; do not edit. Mean ± sd over seeds, each with \
+its own labeled subset and initial weights. Differences are paired by seed, with 95 % intervals of \
+Student's t over seeds; one model is compared with one model. Supervised and oracle (all labels) \
+see as many images as one model of a method. "(pair)": both models together."""
+
+
+def page(folder: Path) -> str:
+    """The whole file from the records in a folder."""
+    parts = [TOP]
+    for each in BY_SEEDS:
+        parts += [f"## {each.name}", *_by_seeds(each, _lines(folder, each.name))]
+    parts += [f"## {CAMVID.name}", *_camvid(_lines(folder, CAMVID.name))]
+    for path in sorted(folder.glob("*.json")):
+        record = ComparisonRecord.model_validate(json.loads(path.read_text()))
+        if record.result is not None:
+            parts += [f"## {path.stem}", body(record)]
+    parts += [
+        "## Elsewhere",
+        "On a GPU: not measured. The paper's CIFAR-10, PASCAL VOC and Cityscapes recipes in full: "
+        "not measured.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _lines(folder: Path, name: str) -> list[Line]:
+    path = folder / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _by_seeds(recorded: Recorded, lines: list[Line]) -> list[str]:
+    command = recorded.command.format(seeds=len({line["seed"] for line in lines}) or "N")
+    if not lines:
+        return [recorded.about, f"`{command}`", "Not measured."]
+    first, result = lines[0]["summary"], seeds.comparison(lines)
+    sizes = (
+        f"{first['labeled']:,} labels, {first['unlabeled']:,} unlabeled images, measured on "
+        f"{first['held_out']}."
+    )
+    said = [sentence(pair, result) for pair in result.pairs]
+    return [
+        f"{recorded.about} {sizes} {_versions(lines)}",
+        f"`{command}`",
+        markdown_table(*_without_empty(*table(result))),
+        "\n".join(f"- {text}" for text in [*said, *seeds.rarest(lines)]),
+        f"Not measured here: {', '.join(_missing(result))}.",
+    ]
+
+
+def _camvid(lines: list[Line]) -> list[str]:
+    top = [CAMVID.about, f"`{CAMVID.command}`"]
+    found = camvid.table(lines).strip() if lines else ""
+    return [*top, _versions(lines), found] if found else [*top, "Not measured."]
+
+
+def _versions(lines: list[Line]) -> str:
+    """How many seeds or folds there are, and what computed them."""
+    kinds = sorted({line["summary"]["versions"]["torch"] for line in lines})
+    num = len({line.get("seed", line.get("drive")) for line in lines})
+    what = "seeds" if "seed" in lines[0] else "folds"
+    return f"{num} {what}, torch {', '.join(kinds)}, {lines[0]['summary']['hardware']}."
+
+
+def _missing(result: Comparison) -> list[str]:
+    there = {each.method.removesuffix(PAIR_SUFFIX) for each in result.methods}
+    return [name for name in (*PRESETS, "oracle") if name not in there]
+
+
+def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns in which there is nothing."""
+    kept = [i for i in range(len(header)) if any(row[i] != NONE for row in rows)]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(ROOT / "results"), encoding="utf-8")
+    print(PAGE)

@@ -1,0 +1,42 @@
+"""docs/results.md is what the records in results/ say, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "accuracy"))
+sys.path.insert(0, str(Path(__file__).parent / "insight"))
+from results import PAGE, page
+from sample_comparison import sample_comparison
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_page_is_made_from_the_records() -> None:
+    assert PAGE == ROOT / "docs" / "results.md"
+    assert page(ROOT / "results") == PAGE.read_text(encoding="utf-8"), "run `make results`"
+
+
+def test_what_is_not_there_is_not_measured(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    sections = text.split("\n## ")[1:]
+    assert [section.split("\n")[0] for section in sections] == [
+        "digits", "shapes", "cifar10-mini", "camvid", "Elsewhere",
+    ]  # fmt: skip
+    assert all("ot measured" in section for section in sections)
+    assert "±" not in text.split("\n## ", 1)[1]
+
+
+def test_records_of_dmt_compare_are_taken_too(tmp_path: Path) -> None:
+    record = sample_comparison()
+    (tmp_path / "digits-methods.json").write_text(record.model_dump_json())
+    (tmp_path / "unfinished.json").write_text(
+        record.model_copy(update={"result": None}).model_dump_json()
+    )
+    text = page(tmp_path)
+    assert "\n## digits-methods\n" in text
+    assert "`dmt compare digits methods=" in text
+    assert "| supervised | " in text
+    assert "3 seeds, torch 2.15, a machine." in text
+    assert "unfinished" not in text
