@@ -14,7 +14,7 @@ from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
-from dmt.engine.plan import is_continuing, peer_names
+from dmt.engine.plan import PRESETS, ignored_online, is_continuing, peer_names
 from dmt.engine.runner import Listener
 from dmt.engine.runtime import open_runtime
 from dmt.engine.segmenter import Segmenter
@@ -38,6 +38,7 @@ _OF_SEGMENTATION = {
         "max_side", "crop", "photometric", "window", "overlap", "group", "block", "test_group",
         "labeled_list", "val_images",
     )),
+    "online.photometric", "online.cutmix",
 }  # fmt: skip
 _OF_CLASSIFICATION = {
     "labels_per_class",
@@ -45,6 +46,7 @@ _OF_CLASSIFICATION = {
         "image_size", "shift", "rotate", "fill", "randaugment", "magnitude", "cutout",
         "val_per_class",
     )),
+    "online.randaugment", "online.cutout",
 }  # fmt: skip
 
 
@@ -179,8 +181,17 @@ def _settings(
         # A recipe of two peers may be asked for a method of one: the second means nothing then.
         only = settings.peers.model_copy(update={"b": Peers().b, "labeled_subset": "all"})
         settings = settings.model_copy(update={"peers": only})
-    _check_task(catalog, flat_words(overrides))
-    _check_combinations(settings, flat_words(overrides))
+    typed = flat_words(overrides)
+    if PRESETS[settings.method].online is not None:
+        # Nor do a recipe's rounds to a method without them; what the person says is refused below.
+        if "schedule" not in typed:
+            settings = settings.model_copy(update={"schedule": "pair"})
+        if "peers.labeled_subset" not in typed:
+            all_labels = settings.peers.model_copy(update={"labeled_subset": "all"})
+            settings = settings.model_copy(update={"peers": all_labels})
+    _check_task(catalog, typed)
+    _check_method(catalog, settings, typed)
+    _check_combinations(settings, typed)
     for key, weights in (
         ("weights", settings.weights),
         ("peers.a.weights", settings.peers.a.weights),
@@ -212,6 +223,53 @@ def _check_task(catalog: Catalog, keys: Collection[str]) -> None:
         raise SettingError(
             f"{key} is for {other}, but {catalog.name} is a {catalog.task}; leave it out"
         )
+
+
+def _check_method(catalog: Catalog, settings: Settings, typed: Collection[str]) -> None:
+    """Refuse a method that the task has not, and settings that mean nothing to it.
+
+    Raises:
+        SettingError: the first of them.
+    """
+    name, preset = settings.method, PRESETS[settings.method]
+    if catalog.task == "segmentation" and not preset.is_for_pixels:
+        others = ", ".join(other for other, each in PRESETS.items() if each.is_for_pixels)
+        raise SettingError(
+            f"method={name} is for images with one label each, but {catalog.name} is a "
+            f"segmentation; there are {others}"
+        )
+    of_online = sorted(key for key in typed if key.startswith("online."))
+    if preset.online is None:
+        if of_online:
+            others = ", ".join(other for other, each in PRESETS.items() if each.online)
+            raise SettingError(
+                f"{of_online[0]} is for methods that label at every step ({others}), not for "
+                f"method={name}; leave it out"
+            )
+        return
+    ignored = [key for key in of_online if key.removeprefix("online.") in ignored_online(settings)]
+    for is_wrong, sentence in (
+        (bool(ignored), f"{(ignored or [''])[0]} means nothing to method={name}; leave it out"),
+        (
+            settings.schedule == "chain",
+            f"schedule=chain is for rounds, and method={name} has none; leave it out",
+        ),
+        (
+            settings.peers.labeled_subset == "dms",
+            f"peers.labeled_subset=dms is for rounds, and method={name} shows both peers the same "
+            "batches; leave it out",
+        ),
+        (
+            settings.baseline == "round0",
+            f"baseline=round0 is for rounds, and method={name} has none; set baseline=equal",
+        ),
+        (
+            preset.online.teacher == "average" and not settings.student.ema_decay,
+            f"method={name} learns from averaged weights; set student.ema_decay above 0",
+        ),
+    ):
+        if is_wrong:
+            raise SettingError(sentence)
 
 
 def _check_combinations(settings: Settings, typed: Collection[str]) -> None:

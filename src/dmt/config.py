@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from importlib import resources
@@ -276,7 +277,11 @@ def _one_sentence(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in _key_parts(error["loc"]))
     message = error["msg"].removeprefix("Value error, ")
     value = _brief(yaml_value(error["input"]))
-    return f"{key}={value} does not work: {message[0].lower() + message[1:]}"
+    # The words that are taken, where it takes only some.
+    words = re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
+    near = difflib.get_close_matches(str(error["input"]), words, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{key}={value} does not work: {message[0].lower() + message[1:]}{hint}"
 
 
 def _brief(text: str) -> str:

@@ -184,7 +184,13 @@ class Session:
             runner = Runner(
                 stages,
                 task,
-                partial(make_method, view=task.view, num_classes=len(task.classes)),
+                partial(
+                    make_method,
+                    view=task.view,
+                    views=task.views,
+                    num_classes=len(task.classes),
+                    runtime=self._runtime,
+                ),
                 self._folder,
                 self._runtime,
                 seed=settings.seed,

@@ -103,8 +103,8 @@ class Runner:
         self._paths = paths
         self._listener = listener
         self._stop = stop
-        trained = [stage for stage in stages if isinstance(stage, TrainStage)]
-        self._num_images = sum(stage.num_images for stage in trained)
+        self._trained = [stage for stage in stages if isinstance(stage, TrainStage)]
+        self._num_images = sum(stage.num_images for stage in self._trained)
         self._num_done = 0
         self._health = Health(task.classes, unlabeled_classes)
         self._is_caught_up = False
@@ -122,17 +122,21 @@ class Runner:
                 self._num_done += getattr(stage, "num_images", 0)
                 continue
             faults.reached("stage begins")
+            names: tuple[str, ...] = (stage.name,)
             try:
                 if isinstance(stage, TrainStage):
-                    self._train(stage)
+                    members = [each for each in self._trained if each.name in stage.together]
+                    members = members or [stage]
+                    names = tuple(each.name for each in members)
+                    self._train(members)
                 else:
                     assert isinstance(stage, LabelStage)
                     self._label(stage)
             except NotFiniteError as error:
-                sentence = error.told(_where(stage), lambda id: shown(self._paths[id]))
+                sentence = error.told(_where(stage, names), lambda id: shown(self._paths[id]))
                 raise TrainingError(sentence) from error
             faults.reached("stage done")
-            self._folder.finish(stage.name)
+            self._folder.finish(*names)
             faults.reached("stage finished")
             self._runtime.barrier()  # no rank looks for a checkpoint while one removes it
             if self._is_stopping():
@@ -161,17 +165,21 @@ class Runner:
         # Channels last is what the convolutions of CPU and CUDA are fastest with.
         return network.to(self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _train(self, stage: TrainStage) -> None:
+    def _train(self, members: Sequence[TrainStage]) -> None:
+        """Train one stage, or several in the same steps; batches and loss are the first one's."""
+        stage = members[0]
         state = self._load_state(stage.name)
         method = self._make_method(stage)
+        of_learner = dict(zip(method.learners, members, strict=True))
         learners = {
-            name: Learner(self.network(stage, is_trained=False), stage.fit)
-            for name in method.learners
+            name: Learner(self.network(each, is_trained=False), each.fit)
+            for name, each in of_learner.items()
         }
         tally, scaler = Tally(), self._runtime.grad_scaler()
         first_step = 0
         if state is None:
-            self._emit("started", stage.name, num_steps=stage.fit.num_steps)
+            for each in members:
+                self._emit("started", each.name, num_steps=each.fit.num_steps)
         else:
             first_step = int(state["step"])
             for name, learner in learners.items():
@@ -207,12 +215,15 @@ class Runner:
             faults.reached("step taken")
             next_step = position.step + 1
             rate.add(stage.fit.batch_size)
-            done = (self._num_done + next_step * stage.fit.batch_size) / max(1, self._num_images)
+            num_done = self._num_done + next_step * stage.fit.batch_size * len(members)
+            done = num_done / max(1, self._num_images)
             self._listener.on_step(stage, next_step, position.num_steps, done)
             if sums is not None:
-                self._emit("step", stage.name, **_step_fields(stage, next_step, sums),
-                           gamma=method.gamma(position), images_per_second=rate.read(),
-                           seconds=time.perf_counter() - began)  # fmt: skip
+                speed, seconds = rate.read(), time.perf_counter() - began
+                for name, each in of_learner.items():
+                    self._emit("step", each.name, **_step_fields(each, name, next_step, sums),
+                               gamma=method.gamma(position), images_per_second=speed,
+                               seconds=seconds)  # fmt: skip
             faults.reached("step recorded")
             if next_step < position.num_steps:
                 if self._is_stopping():
@@ -230,10 +241,13 @@ class Runner:
             fit(learners, method, batches, self._runtime,
                 tally=tally, scaler=scaler, after_step=after_step)  # fmt: skip
         self._num_done += stage.num_images
-        (learner,) = learners.values()
-        refuse_unless_finite([learner.outcome], stage.fit.num_steps, stage.fit.num_steps)
-        self._keep(stage, learner.outcome)
-        self._emit("finished", stage.name, seconds=time.perf_counter() - began)
+        trained = [learner.outcome for learner in learners.values()]
+        refuse_unless_finite(trained, stage.fit.num_steps, stage.fit.num_steps)
+        for each, net in zip(members, trained, strict=True):
+            self._keep(each, net)
+        for each in members:  # to each its share, so that they add up
+            seconds = (time.perf_counter() - began) / len(members)
+            self._emit("finished", each.name, seconds=seconds)
 
     def _is_stopping(self) -> bool:
         """Whether any rank was asked to stop: then all do, at the same step."""
@@ -270,10 +284,7 @@ class Runner:
         self._load_state(stage.name)  # cuts the record back to what is finished
         began = time.perf_counter()
         self._emit("started", stage.name, num_images=self._task.num_forward(stage))
-        teacher = next(
-            each for each in self._stages
-            if isinstance(each, TrainStage) and each.name == stage.teacher
-        )  # fmt: skip
+        teacher = next(each for each in self._trained if each.name == stage.teacher)
         faults.reached("labeling begins")
         labeling = self._task.label(
             stage,
@@ -334,15 +345,21 @@ def tell(folder: RunFolder, listener: Listener, alarm: Alarm) -> None:
     listener.on_event(folder.record("alarm", **alarm.model_dump()))
 
 
-def _where(stage: Stage) -> str:
-    """A stage's place in the run, in words."""
+def _where(stage: Stage, names: Sequence[str]) -> str:
+    """The place in the run of stages that are trained together, in words."""
     fold = [] if stage.fold is None else [f"fold {stage.fold}"]
     role = f"round {stage.round}" if stage.role == "round" else f"the {stage.role}"
-    return ", ".join([*fold, f"peer {stage.peer}", role])
+    peers = " and ".join(name.rsplit("/", 1)[-1] for name in names)
+    return ", ".join([*fold, f"peer{'s' * (len(names) > 1)} {peers}", role])
 
 
-def _step_fields(stage: TrainStage, next_step: int, sums: Mapping[str, float]) -> dict[str, Any]:
+def _step_fields(
+    stage: TrainStage, learner: str, next_step: int, sums: Mapping[str, float]
+) -> dict[str, Any]:
     """A `step` line's fields from the sums since the last one."""
+    num_steps = sums["num_steps"]
+    start = f"{learner}."
+    sums = {key.removeprefix(start): sums[key] for key in sums if key.startswith(start)}
     num_pseudo = sums.get("num_pseudo", 0.0)
     return {
         "round": stage.round,
@@ -350,7 +367,7 @@ def _step_fields(stage: TrainStage, next_step: int, sums: Mapping[str, float]) -
         "step": next_step,
         "num_steps": stage.fit.num_steps,
         "images_seen": next_step * stage.fit.batch_size,
-        "loss": sums["loss"] / sums["num_steps"],
+        "loss": sums["loss"] / num_steps,
         "agreement": sums["num_agreed"] / num_pseudo if num_pseudo else None,
         "mean_weight": sums["weight"] / num_pseudo if num_pseudo else None,
         "lr": stage.fit.lr_at(next_step - 1),
