@@ -264,6 +264,10 @@ def _check_method(catalog: Catalog, settings: Settings, typed: Collection[str]) 
             f"baseline=round0 is for rounds, and method={name} has none; set baseline=equal",
         ),
         (
+            "weighting.ramp" in typed,
+            f"weighting.ramp is for rounds, and method={name} has none; set online.gamma_ramp",
+        ),
+        (
             preset.online.teacher == "average" and not settings.student.ema_decay,
             f"method={name} learns from averaged weights; set student.ema_decay above 0",
         ),

@@ -206,6 +206,10 @@ class Online(_Group):
     views: Annotated[int, Field(ge=1)] | None = Field(
         None, description="of an image, over which mixmatch's guess is taken"
     )
+    gamma_ramp: bool = Field(
+        False, description="dmt-online: γ rises over the run as with weighting.ramp, which is for "
+        "rounds",
+    )  # fmt: skip
     randaugment: int = Field(2, ge=0, description="operations of the strong view")
     cutout: float = Field(0.5, ge=0, le=1, description="of the strong view, share of the side")
     photometric: float = Field(

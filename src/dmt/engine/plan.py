@@ -215,7 +215,8 @@ def _online_stage(
         needs=(),
         fit=_fit(settings, settings.student, num_steps, _num_labeled(settings)),
         **_network(settings, peer),
-        weighting=_weights(settings),
+        # A ramp makes all weights one at first: that is for teachers that have learned something.
+        weighting=replace(_weights(settings), has_ramp=settings.online.gamma_ramp),
         online=_online(settings, is_dense=is_dense),
         together=names,
     )

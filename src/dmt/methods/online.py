@@ -155,6 +155,7 @@ class OnlinePseudoLabels:
         if self._thresholds is not None:
             is_sure = self._thresholds.see(said[teacher], label, confidence, pool.valid)
         else:
+            assert self._online.threshold is not None
             is_sure = confidence >= self._online.threshold
         return Found(label, is_sure.float(), None, None)
 

@@ -195,8 +195,8 @@ def test_after_step_is_called_once_a_step_with_sums_when_due() -> None:
         if sums is not None:
             assert sums["num_steps"] == 2
             assert sums["student.num_pseudo"] == 8  # four a step
-            assert 0 <= sums["num_agreed"] <= 8
-            assert 0 <= sums["weight"] <= 8
+            assert 0 <= sums["student.num_agreed"] <= 8
+            assert 0 <= sums["student.weight"] <= 8
 
 
 def test_the_last_steps_are_recorded_even_if_fewer() -> None:

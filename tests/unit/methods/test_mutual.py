@@ -207,7 +207,9 @@ def test_the_view_is_trained_on() -> None:
         black, K, rule="ones", agreement_gamma=0.0, disagreement_gamma=0.0, has_ramp=False,
         mixup=0.0, keep_max=True,
     )  # fmt: skip
-    sums = method.losses({"student": Counting().eval()}, make_batch(), POSITION).losses["student"][0]
+    sums = method.losses({"student": Counting().eval()}, make_batch(), POSITION).losses["student"][
+        0
+    ]
     assert seen == [POSITION]
     assert sums.mean().item() == pytest.approx(math.log(K))  # a black image decides nothing
 

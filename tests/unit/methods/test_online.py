@@ -251,9 +251,7 @@ def test_pixels_go_the_same_way_and_what_is_not_valid_is_left_out(name: str) -> 
 
     batch = make_batch()
     batch = batch._replace(valid=torch.tensor([True] * 5 + [False]))
-    planes = {
-        key: getattr(batch, key).view(-1, 1, 1) for key in ("label", "confidence", "valid")
-    }
+    planes = {key: getattr(batch, key).view(-1, 1, 1) for key in ("label", "confidence", "valid")}
     found = []
     for kind, given in ((Table, batch), (Pixels, batch._replace(**planes))):
         method = method_of(name)
@@ -358,7 +356,7 @@ def test_mixmatch(mixup: float, temperature: float) -> None:
     given = batch.is_labeled
     crossed = -(target * log_probs).sum(1)[given].mean()
     squared = (log_probs.exp() - target).square().sum(1)[~given].mean()
-    assert loss_of(result) == pytest.approx(float(crossed + 3 * squared), rel=1e-5)
+    assert loss_of(result) == pytest.approx((crossed + 3 * squared).item(), rel=1e-5)
     assert result.sums["a"]["num_pseudo"].item() == 4
 
 
@@ -374,3 +372,45 @@ def test_forwards_without_gradient_are_counted() -> None:
     assert Online("rule", "peer").num_forwards == 1
     assert Online("confident", is_same_view=True).num_forwards == 0
     assert Online("mixmatch", views=3).num_forwards == 3
+
+
+class Recorded(Runtime):
+    """One of two ranks: what the other sent is known."""
+
+    def __init__(self, rank: int, sent: list[list[Tensor]]) -> None:
+        super().__init__(torch.device("cpu"), rank=rank, world_size=2)
+        object.__setattr__(self, "sent", sent)
+        object.__setattr__(self, "own", [])
+
+    def sum(self, value: Tensor) -> Tensor:
+        own, sent = self.own, self.sent  # type: ignore[attr-defined]
+        own.append(value)
+        return value + sent[len(own) - 1] if sent else value
+
+
+def test_thresholds_and_fairness_of_two_ranks_are_those_of_one() -> None:
+    logits = 3 * uniform(1, "logits", num=K * 8).view(8, K)
+    valid = torch.tensor([True] * 7 + [False])
+
+    def step(rows: slice, runtime: Runtime) -> tuple[Tensor, Tensor, Tensor]:
+        """Which labels count; the fairness as `fit` adds it; its gradient."""
+        state = AdaptiveThresholds(K, 0.999, runtime)
+        part = logits[rows].clone().requires_grad_()
+        confidence, label = part.detach().softmax(1).max(1)
+        is_sure = state.see(part.detach(), label, confidence, valid[rows])
+        sums = state.fairness(part, valid[rows])
+        loss = sums.total / (sums.num_valid * runtime.world_size)
+        loss.backward()
+        assert part.grad is not None
+        return is_sure, loss.detach(), part.grad
+
+    whole = step(slice(8), CPU)
+    halves = [slice(0, 4), slice(4, 8)]
+    alone = [Recorded(rank, []) for rank in range(2)]
+    for rows, runtime in zip(halves, alone, strict=True):
+        step(rows, runtime)
+    sent = [runtime.own for runtime in alone]  # type: ignore[attr-defined]
+    parts = [step(halves[rank], Recorded(rank, sent[1 - rank])) for rank in range(2)]
+    assert torch.equal(torch.cat([part[0] for part in parts]), whole[0])
+    torch.testing.assert_close(parts[0][1] + parts[1][1], whole[1])
+    torch.testing.assert_close(torch.cat([part[2] for part in parts]), whole[2])
