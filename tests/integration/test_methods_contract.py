@@ -23,23 +23,22 @@ from dmt.engine.stage import Stage
 from dmt.errors import Interrupted
 
 _COMMON: dict[str, Any] = {
-    "rounds": 1, "device": "cpu", "baseline": "none", "workers": 0,
-    "initial": {"ema_decay": 0.5}, "student": {"ema_decay": 0.5},
+    "rounds": 1, "device": "cpu", "baseline": "none", "workers": 0, "data.scale": [1, 1],
+    "initial.ema_decay": 0.5, "student.ema_decay": 0.5, "student.labeled_share": 0.5,
 }  # fmt: skip
 _DATA: dict[str, tuple[str, dict[str, Any]]] = {
     "digits": ("digits", {
-        "model": "wrn_10_1", "steps": 32, "batch_size": 32, "data.val_per_class": 2,
-        "initial.mixup": 0, "online.randaugment": 0, "online.cutout": 0, "online.threshold": 0.5,
+        "model": "wrn_10_1", "steps": 32, "batch_size": 32, "labels_per_class": 20,
+        "data.val_per_class": 2, "initial.mixup": 0, "data.rotate": 0, "data.shift": 0,
+        "online.randaugment": 0, "online.cutout": 0,
     }),
     "shapes": ("shapes:32", {
-        "model": "deeplab_v2:wrn_10_1:1-3", "steps": 16, "batch_size": 4, "data.crop": 32,
-        "labels": 16, "data.val_images": 2, "selection.fractions": [0.5],
-        "online.threshold": 0.5,
+        "model": "deeplab_v2:wrn_10_1:1-3", "steps": 24, "batch_size": 4, "data.crop": 32,
+        "labels": 64, "data.val_images": 2, "online.unlabeled_weight": 0.3,
     }),
 }  # fmt: skip
 # A network that guesses has 90 % error on ten classes, and one that calls all background 12 % IoU.
-_GUESSING = {"digits": -90.0, "shapes": 12.0}
-_MARGIN = {"digits": 15.0, "shapes": 2.0}
+_AT_LEAST = {"digits": -60.0, "shapes": 13.5}
 
 _FIELDS = {
     "started": {"event", "time", "stage", "num_steps"},
@@ -70,14 +69,16 @@ def settings_of(method: str, data: str) -> dict[str, Any]:
     found = _COMMON | _DATA[data][1] | {"method": method}
     if online is None:
         return {key: value for key, value in found.items() if not key.startswith("online.")}
-    if online.threshold is None:
-        del found["online.threshold"]
+    if online.unlabeled_weight is None:
+        found.pop("online.unlabeled_weight", None)
     return found
 
 
 def is_quick(method: str, data: str) -> bool:
-    """What the others do besides is tested elsewhere."""
-    return PRESETS[method].online is not None or (method, data) == ("dmt", "digits")
+    """One of each kind; what else there is to the rounds is tested in `tests/contract`."""
+    if data == "shapes":
+        return method in {"fixmatch", "mean-teacher", "dmt-online"}
+    return PRESETS[method].online is not None or method == "dmt"
 
 
 @pytest.fixture(
@@ -120,7 +121,7 @@ def test_it_learns(whole: Whole) -> None:
     for peer, value in summary.peers.items():
         if peer == "a" or PRESETS[whole.method].num_peers == 2:
             assert value is not None
-            assert sign * value > _GUESSING[whole.data] + _MARGIN[whole.data]
+            assert sign * value > _AT_LEAST[whole.data]
 
 
 def test_it_writes_the_same_records(whole: Whole) -> None:
@@ -156,7 +157,7 @@ def test_it_sees_as_many_images_as_any_other(whole: Whole) -> None:
     num_peers = PRESETS[whole.method].num_peers
     seen = summary.images_seen.trained
     assert seen == num_peers * settings["steps"] * settings["batch_size"]
-    assert [record.round for record in summary.rounds][0] == 0
+    assert summary.rounds[0].round == 0
 
 
 class StopAt(Quiet):
@@ -197,7 +198,7 @@ def test_it_resumes_exactly_and_cannot_read_a_hidden_label(
     with pytest.raises(Interrupted):
         train(_DATA[whole.data][0], out=tmp_path / "run", listener=StopAt(at), **whole.settings)
     again = resume(tmp_path / "run")
-    assert max(ruined) > 100
+    assert max(ruined) > 100, "of the pool"
     assert again.summary.peers != whole.run.summary.peers, "judged by the wrong labels"
     assert weights_of(again.path) == weights_of(whole.run.path)
     assert steps_of(again.path) == steps_of(whole.run.path)

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from dmt.core import draw_mix, flat_log_softmax, sharpen, squared_error, weighted_cross_entropy
 from dmt.engine.step import Batch, Position, StepResult, View, Views, picked
 from dmt.methods.mutual import one_hot
-from dmt.methods.online import ramp
-from dmt.models.norm import frozen_batch_norm
+from dmt.methods.online import answer_of, ramp
 
 _LEARNER = "a"
 
@@ -112,7 +111,6 @@ class MixMatch:
             },
         )
 
-    @torch.no_grad()
     def _guess(self, net: nn.Module, pool: Batch, position: Position) -> tuple[Tensor, Tensor]:
         """The first weak view of unlabeled images, and the sharpened mean over all views."""
         total, first = torch.zeros(()), pool.images
@@ -120,8 +118,7 @@ class MixMatch:
             # A stage of its own for each view, so that each is drawn anew.
             weak, _ = self._views(pool, position._replace(stage=f"{position.stage}/view{number}"))
             first = weak.images if number == 0 else first
-            with frozen_batch_norm(net):
-                probs = flat_log_softmax(net(weak.images)).exp().squeeze(2)
+            probs = flat_log_softmax(answer_of(net, weak)).exp().squeeze(2)
             total = total.to(probs.device) + probs
         return first, sharpen(total / self._num_views, self._temperature)
 

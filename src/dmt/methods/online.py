@@ -116,17 +116,9 @@ class OnlinePseudoLabels:
             sums[name] = self._sums(new.detach(), pool, found[name], position)
         return StepResult(losses, sums)
 
-    @torch.no_grad()
     def _say(self, name: str, net: nn.Module, weak: Batch) -> Tensor:
-        """What a network, or its average, answers to the weak view.
-
-        By the statistics of these images, as it learns, and leaving no trace in the running ones.
-        """
-        if self._online.teacher == "average":
-            net = self._averages[name]
-        with frozen_batch_norm(net):
-            logits: Tensor = net(weak.images)
-        return logits
+        """What a network, or its average, answers to the weak view."""
+        return answer_of(self._averages[name] if self._online.teacher == "average" else net, weak)
 
     def _found(
         self, name: str, said: Mapping[str, Tensor], pool: Batch, position: Position
@@ -240,6 +232,19 @@ class OnlinePseudoLabels:
         """Go on from `state_dict()`."""
         if self._thresholds is not None:
             self._thresholds.load_state_dict(state)
+
+
+@torch.no_grad()
+def answer_of(net: nn.Module, batch: Batch) -> Tensor:
+    """Logits of a batch without gradient.
+
+    In train mode by the statistics of these images, as they are learned, and leaving no trace in
+    the running ones. A single image is shown twice: BatchNorm refuses one value a channel.
+    """
+    images, num = batch.images, len(batch.ids)
+    with frozen_batch_norm(net):
+        logits: Tensor = net(images if num > 1 else images.expand(2, -1, -1, -1))
+    return logits[:num]
 
 
 def ramp(share: float | None, position: Position) -> float:

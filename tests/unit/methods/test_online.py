@@ -21,7 +21,7 @@ from dmt.engine.stage import Online, Weights
 from dmt.engine.step import Batch, Position, StepResult
 from dmt.methods.adaptive import AdaptiveThresholds
 from dmt.methods.mixmatch import MixMatch
-from dmt.methods.online import OnlinePseudoLabels, ramp
+from dmt.methods.online import OnlinePseudoLabels, answer_of, ramp
 
 K = 3
 CPU = Runtime(torch.device("cpu"))
@@ -270,6 +270,14 @@ def test_labels_leave_no_trace_in_the_running_statistics() -> None:
     nets = nets_of(method)
     method.losses(nets, make_batch(), POSITION)
     assert [int(net.norm.num_batches_tracked or 0) for net in nets.values()] == [1, 1]
+
+
+def test_a_single_unlabeled_image_can_be_labeled() -> None:
+    """By a network whose BatchNorm sees one value a channel of each image."""
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Linear(12, K)).train()
+    images = torch.rand(1, 3, 2, 2)
+    logits = answer_of(net, make_batch()._replace(images=images, ids=torch.tensor([0])))
+    torch.testing.assert_close(logits, net[2](net[1].bias.expand(1, 12)).detach())
 
 
 def test_no_gradient_flows_into_the_teacher() -> None:
