@@ -53,9 +53,9 @@ class AdaptiveThresholds:
         probs, share, num = self._sums(logits, label, valid)
         sure = confidence.masked_fill(~valid, 0).sum()
         total = self._runtime.sum(torch.cat([sure.view(1), probs, share, num.view(1)]))
-        if bool(total[-1] > 0):
-            momentum = min(self._momentum, (1 + self._num_seen) / (10 + self._num_seen))
-            self._kept = torch.lerp(total[:-1] / total[-1], self._kept, momentum)
+        momentum = min(self._momentum, (1 + self._num_seen) / (10 + self._num_seen))
+        moved = torch.lerp(total[:-1] / total[-1].clamp(min=1), self._kept, momentum)
+        self._kept = torch.where(total[-1] > 0, moved, self._kept)
         self._num_seen += 1
         threshold, expected, _ = self._parts()
         return confidence >= class_thresholds(threshold, expected)[label]

@@ -274,10 +274,11 @@ def test_labels_leave_no_trace_in_the_running_statistics() -> None:
 
 def test_a_single_unlabeled_image_can_be_labeled() -> None:
     """By a network whose BatchNorm sees one value a channel of each image."""
-    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Linear(12, K)).train()
+    norm, linear = nn.BatchNorm1d(12), nn.Linear(12, K)
+    net = nn.Sequential(nn.Flatten(), norm, linear).train()
     images = torch.rand(1, 3, 2, 2)
     logits = answer_of(net, make_batch()._replace(images=images, ids=torch.tensor([0])))
-    torch.testing.assert_close(logits, net[2](net[1].bias.expand(1, 12)).detach())
+    torch.testing.assert_close(logits, linear(norm.bias.expand(1, 12)).detach())
 
 
 def test_no_gradient_flows_into_the_teacher() -> None:
