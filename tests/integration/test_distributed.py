@@ -97,7 +97,9 @@ def test_batches_that_cannot_be_spread_are_refused(tmp_path: Path) -> None:
     assert "cannot be spread over 2 ranks; make both multiples of it" in done.stderr
 
 
-@pytest.mark.parametrize("method", ["dmt-online", "freematch"])
+@pytest.mark.parametrize(
+    "method", ["dmt-online", pytest.param("freematch", marks=pytest.mark.slow)]
+)
 def test_two_ranks_learn_online_as_one_process_does(method: str, tmp_path: Path, dmt) -> None:
     """The same samples and labels; FreeMatch's thresholds and fairness are those of all ranks."""
     words = ["train", "digits", f"method={method}", "steps=4", "model=wrn_10_1", "batch_size=16",
