@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
-from dmt.engine.plan import PRESETS, is_continuing, peer_names
+from dmt.engine.plan import PRESETS, peer_names
 from dmt.engine.runner import Listener
 from dmt.engine.runtime import open_runtime
 from dmt.engine.segmenter import Segmenter
@@ -25,27 +25,13 @@ from dmt.models.factories import is_factory
 from dmt.models.segmenters import is_segmenter
 from dmt.records import REPORT, Summary, is_finished, read_summary
 from dmt.session import Session
+from dmt.setting_checks import check_combinations, check_method, check_task
 from dmt.using import evaluate, load, settings_of
 
 __all__ = ["Model", "Run", "Segmenter", "evaluate", "load", "resume", "settings_for", "train"]
 
 _DEFAULT_RECIPES = {"digits": "digits", "cifar10-batches": "cifar10-4000", "shapes": "shapes"}
 _DEFAULT_BY_TASK = {"classification": "photos", "segmentation": "scenes"}
-# Keys that one of the tasks knows nothing of: taken silently, they would mean nothing.
-_OF_SEGMENTATION = {
-    "aspp_dilations", "allow_unlabeled_classes",
-    *(f"data.{name}" for name in (
-        "max_side", "crop", "photometric", "window", "overlap", "group", "block", "test_group",
-        "labeled_list", "val_images",
-    )),
-}  # fmt: skip
-_OF_CLASSIFICATION = {
-    "labels_per_class",
-    *(f"data.{name}" for name in (
-        "image_size", "shift", "rotate", "fill", "randaugment", "magnitude", "cutout",
-        "val_per_class",
-    )),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -211,9 +197,17 @@ def _settings(
         # A recipe of two peers may be asked for a method of one: the second means nothing then.
         only = settings.peers.model_copy(update={"b": Peers().b, "labeled_subset": "all"})
         settings = settings.model_copy(update={"peers": only})
-    _check_task(catalog, flat_words(overrides))
-    _check_method(catalog, settings.method)
-    _check_combinations(settings, flat_words(overrides))
+    typed = flat_words(overrides)
+    if PRESETS[settings.method].online is not None:
+        # Nor do a recipe's rounds to a method without them; what the person says is refused below.
+        if "schedule" not in typed:
+            settings = settings.model_copy(update={"schedule": "pair"})
+        if "peers.labeled_subset" not in typed:
+            all_labels = settings.peers.model_copy(update={"labeled_subset": "all"})
+            settings = settings.model_copy(update={"peers": all_labels})
+    check_task(catalog, typed)
+    check_method(catalog, settings, typed)
+    check_combinations(settings, typed)
     for key, weights in (
         ("weights", settings.weights),
         ("peers.a.weights", settings.peers.a.weights),
@@ -231,96 +225,6 @@ def _settings(
 def _names_peer_b(overrides: Sequence[str] | Mapping[str, Any]) -> bool:
     """Whether the person's own words say something of a second peer."""
     return any(key.startswith(("peers.b.", "peers.labeled")) for key in flat_words(overrides))
-
-
-def _check_task(catalog: Catalog, keys: Collection[str]) -> None:
-    """Refuse keys that the data's task does not know.
-
-    Raises:
-        SettingError: the first of them.
-    """
-    is_dense = catalog.task == "segmentation"
-    for key in sorted(set(keys) & (_OF_CLASSIFICATION if is_dense else _OF_SEGMENTATION)):
-        other = "images with one label each" if is_dense else "segmentation"
-        raise SettingError(
-            f"{key} is for {other}, but {catalog.name} is a {catalog.task}; leave it out"
-        )
-
-
-def _check_method(catalog: Catalog, method: str) -> None:
-    """Refuse a method that is not defined for the data's task.
-
-    Raises:
-        SettingError: it, and those that are.
-    """
-    if catalog.task not in PRESETS[method].tasks:
-        able = [name for name, preset in PRESETS.items() if catalog.task in preset.tasks]
-        raise SettingError(
-            f"method={method} is not for a {catalog.task}, which {catalog.name} is; "
-            f"those that are: {', '.join(able)}"
-        )
-
-
-def _check_combinations(settings: Settings, typed: Collection[str]) -> None:
-    """Refuse settings that would be taken and then mean nothing.
-
-    Raises:
-        SettingError: the first such pair, and what to set instead.
-    """
-    is_single = len(peer_names(settings)) == 1
-    is_over_run = settings.student.lr_span == "run"
-    fractions = settings.selection.fractions
-    for is_wrong, sentence in (
-        (settings.init_from is not None, "init_from is not available yet; leave it out"),
-        (
-            is_over_run and not is_continuing(settings),
-            "student.lr_span=run needs schedule=pair and student.start=continue; set "
-            "student.lr_span=stage",
-        ),
-        (
-            is_over_run and settings.baseline == "round0",
-            "baseline=round0 would compare with a model whose learning rate is still high; set "
-            "student.lr_span=stage, or baseline=equal",
-        ),
-        (
-            settings.oracle and bool(settings.folds),
-            "oracle=true is not judged with folds; leave one of them out",
-        ),
-        (
-            fractions is not None and len(fractions) != settings.rounds,
-            f"selection.fractions names {len(fractions or [])} for rounds={settings.rounds}; "
-            "give one a round, or leave it out",
-        ),
-        (
-            is_single and settings.peers.b != Peers().b,
-            f"peers.b is set, but method={settings.method} schedule={settings.schedule} trains "
-            "one model at a time; leave it out",
-        ),
-        (
-            is_single and settings.peers.labeled_subset == "dms",
-            "peers.labeled_subset=dms makes two peers different; it needs schedule=pair and a "
-            "method of two models",
-        ),
-        (
-            bool(settings.aspp_dilations)
-            and not any(
-                re.fullmatch(r"deeplab_v2:[^:]+", name or settings.model)
-                for name in (settings.model, settings.peers.a.model, settings.peers.b.model)
-            ),
-            "aspp_dilations is for model=deeplab_v2:BACKBONE without dilations in its name; leave "
-            "one of the two out",
-        ),
-        (
-            "data.overlap" in typed and settings.data.window is None,
-            "data.overlap is of windows; set data.window= as well, or leave it out",
-        ),
-        (
-            is_single and settings.baseline == "pair",
-            "baseline=pair is for a pair of peers; set baseline=equal",
-        ),
-    ):
-        if is_wrong:
-            raise SettingError(sentence)
 
 
 def folder_for(dataset: str, end: str) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from importlib import resources
@@ -303,7 +304,11 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 def _one_sentence(key: str, where: str, error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ")
     value = _brief(yaml_value(error["input"]))
-    return f"{key}={value}{where} does not work: {message[0].lower() + message[1:]}"
+    # The words that are taken, where it takes only some.
+    words = re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
+    near = difflib.get_close_matches(str(error["input"]), words, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{key}={value}{where} does not work: {message[0].lower() + message[1:]}{hint}"
 
 
 def _brief(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 
@@ -146,6 +147,11 @@ class ImageMaterial:
             _augmentation(settings),
             settings.seed,
             runtime,
+            replace(
+                _augmentation(settings),
+                randaugment=settings.online.randaugment,
+                cutout=settings.online.cutout,
+            ),
         )
 
 

@@ -180,6 +180,9 @@ def _where(stage: Stage, step: int, num_steps: int) -> str:
     if stage.role != "round":
         return f"{fold}{stage.role}, step {step}/{num_steps}"
     who = f"student {stage.student}" if isinstance(stage, LabelStage) else f"student {stage.peer}"
+    if isinstance(stage, TrainStage) and stage.online is not None:
+        who = " and ".join(f"peer {name.rsplit('/', 1)[-1]}" for name in stage.together)
+        return f"{fold}online, {who}, step {step}/{num_steps}"
     return f"{fold}round {stage.round}, {who}, step {step}/{num_steps}"
 
 

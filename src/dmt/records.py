@@ -48,22 +48,6 @@ class Difference(Record):
     num_blocks: int | None = None
 
 
-class DataRecord(BaseModel):
-    """What of `data.json` is used when a run goes on or is put to use; see `data.fingerprint`."""
-
-    model_config = ConfigDict(strict=True)
-
-    name: str
-    layout: str
-    classes: list[str]
-    sha256: str
-    labels: str
-    files: list[tuple[str, int, str, str]]
-    sizes: dict[str, int | bool]
-    bad: list[str] = []
-    settings: dict[str, Any] = {}
-
-
 class ClassSelection(Record):
     """One class of one labeling: what was predicted, what was kept, what of it is true.
 
@@ -323,24 +307,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def read_data(run: Path) -> dict[str, Any]:
-    """`data.json` of a run.
-
-    Raises:
-        RunError: it is missing, damaged or another version's.
-    """
-    value = read_json(run / DATA)
-    try:
-        DataRecord.model_validate_json(json.dumps(value))
-    except ValidationError as error:
-        raise RunError(
-            f"{run / DATA} was not written by this version of dmt ({_first(error)}); put it back "
-            "as it was"
-        ) from error
-    return dict(value)
-
-
-def _first(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
     """What is wrong first, in a few words."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or 'its top level'}: {first['msg']}"
@@ -411,6 +378,6 @@ def read_summary(run: Path) -> Summary:
         return Summary.model_validate(read_json(run / SUMMARY))
     except ValidationError as error:
         raise RunError(
-            f"{run / SUMMARY} does not fit this version of dmt ({_first(error)}); read it with "
-            "the version that wrote it"
+            f"{run / SUMMARY} does not fit this version of dmt ({first_fault(error)}); read it "
+            "with the version that wrote it"
         ) from error

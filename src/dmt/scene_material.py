@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,7 @@ class SceneMaterial:
             settings.seed,
             runtime,
             num_workers(settings.workers),
+            replace(_augmentation(settings), photometric=settings.online.photometric),
         )
 
     def _blocks(self, settings: Settings) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from dmt.data.decode import shown
 from dmt.data.fingerprint import changed, fingerprint
 from dmt.data.splits import Parts
 from dmt.data_checkup import data_alarms
+from dmt.data_record import read_data
 from dmt.engine.folder import RunFolder
 from dmt.engine.interrupt import listening
 from dmt.engine.networks import build_stage
@@ -40,7 +41,6 @@ from dmt.records import (
     METRICS,
     SUMMARY,
     Summary,
-    read_data,
     read_metrics,
     write_json,
 )
@@ -189,7 +189,13 @@ class Session:
             runner = Runner(
                 stages,
                 task,
-                partial(make_method, view=task.view, num_classes=len(task.classes)),
+                partial(
+                    make_method,
+                    view=task.view,
+                    views=task.views,
+                    num_classes=len(task.classes),
+                    runtime=self._runtime,
+                ),
                 self._folder,
                 self._runtime,
                 seed=settings.seed,

@@ -179,8 +179,49 @@ class Weighting(_Group):
     ramp: bool = Field(True, description="γ · exp(−5 (1 − t/T)²) over a stage")
 
 
+Unit = Annotated[float, Field(ge=0, le=1)]
+
+
+class Online(_Group):
+    """The methods that label at every step; null: the method's own (docs/methods.md)."""
+
+    threshold: Unit | None = Field(
+        None, description="confidence from which a label counts (online 0.9, fixmatch 0.95)"
+    )
+    unlabeled_weight: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="of the mean over unlabeled images beside the mean over labeled ones"
+    )
+    ramp: Unit | None = Field(
+        None, description="share of the steps over which that weight rises, exp(−5 (1 − t)²)"
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="share of history kept in freematch's thresholds"
+    )
+    fairness: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="weight of freematch's fairness"
+    )
+    temperature: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="of mixmatch's sharpening"
+    )
+    views: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="of an image, over which mixmatch's guess is taken"
+    )
+    gamma_ramp: bool = Field(
+        False, description="dmt-online: γ rises over the run as with weighting.ramp, which is for "
+        "rounds",
+    )  # fmt: skip
+    randaugment: int = Field(2, ge=0, description="operations of the strong view")
+    cutout: float = Field(0.5, ge=0, le=1, description="of the strong view, share of the side")
+    photometric: float = Field(
+        0.5, ge=0, le=1, description="segmentation: as data.photometric, of the strong view"
+    )
+    cutmix: float = Field(
+        0.5, ge=0, le=1, description="segmentation: share of the strong views that get a box of "
+        "another one",
+    )  # fmt: skip
+
+
 Positive = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Peer(_Group):
@@ -188,7 +229,7 @@ class Peer(_Group):
 
     model: str | None = None
     weights: str | None = None
-    mean: tuple[Share, Share, Share] | None = Field(
+    mean: tuple[Unit, Unit, Unit] | None = Field(
         None, description="per channel in 0–1, in the network's order of channels; null: its own"
     )
     std: tuple[Positive, Positive, Positive] | None = None
@@ -225,7 +266,10 @@ class Settings(_Group):
 
     dataset: str | None = Field(None, description="DATA, as given on the command line")
     recipe: str | None = None
-    method: Literal["supervised", "self-training", "dst", "mutual", "naive", "flip", "dmt"] = "dmt"
+    method: Literal[
+        "supervised", "self-training", "dst", "mutual", "naive", "flip", "dmt",
+        "online", "mean-teacher", "fixmatch", "freematch", "cps", "mixmatch", "dmt-online",
+    ] = "dmt"  # fmt: skip
     seed: int = Field(0, ge=0)
     out: str | None = Field(None, description="the run's folder; null: runs/<name>")
     budget: Annotated[float | None, BeforeValidator(_parse_budget)] = Field(
@@ -278,4 +322,5 @@ class Settings(_Group):
     data: Data = Data()
     selection: Selection = Selection()
     weighting: Weighting = Weighting()
+    online: Online = Online()
     track: Track = Track()

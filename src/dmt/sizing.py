@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import torch
 
 from dmt.config import Settings
 from dmt.engine.budget import Rates, Workload, measure
-from dmt.engine.plan import Sizes, first_share, num_rounds_of, peer_names, plan
+from dmt.engine.plan import Sizes, first_share, is_online, num_rounds_of, peer_names, plan
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 from dmt.engine.step import Batch, Position
@@ -197,10 +198,11 @@ def _measure(
     stages = plan(settings.model_copy(update={"steps": 1, "folds": 0}), sizes)
     trained = [each for each in stages if isinstance(each, TrainStage) and each.role == "round"]
     kinds = {(each.model, each.preprocessing): each.peer for each in trained}
-    measured = []
+    measured, alone = [], replace(runtime, rank=0, world_size=1, mesh=None)
     for peer in kinds.values():
         first = next(each for each in trained if each.peer == peer)
         student = next((each for each in trained if each.peer == peer and each.pseudo), first)
+        plain = replace(first, online=None)
         net = build(
             first.model,
             num_classes,
@@ -215,8 +217,8 @@ def _measure(
                 shapes,
                 num_classes,
                 student.fit,
-                make_method(first, _same, num_classes),
-                make_method(student, _same, num_classes),
+                make_method(plain, _same, _same_twice, num_classes, alone),
+                make_method(student, _same, _same_twice, num_classes, alone),
                 runtime,
                 seconds,
             )
@@ -233,6 +235,10 @@ def _same(batch: Batch, position: Position) -> Batch:
     return batch
 
 
+def _same_twice(batch: Batch, position: Position) -> tuple[Batch, Batch]:
+    return batch, batch
+
+
 def _reading_rate(settings: Settings, material: Material[Split]) -> float:
     """Images a second that are handed out."""
     num = min(len(material.catalog), 4 * settings.batch_size)
@@ -242,12 +248,12 @@ def _reading_rate(settings: Settings, material: Material[Split]) -> float:
 
 
 def _workload(settings: Settings, sizes: Sizes) -> Workload:
-    num_rounds = num_rounds_of(settings, sizes)
+    num_rounds, labels_itself = num_rounds_of(settings, sizes), is_online(settings, sizes)
     num_baselines = {"equal": 1, "pair": 2}.get(settings.baseline, 0) if num_rounds else 0
     return Workload(
         batch_size=settings.batch_size,
-        num_rounds=num_rounds,
-        first_share=first_share(settings, num_rounds),
+        num_rounds=0 if labels_itself else num_rounds,  # of labeling
+        first_share=0.0 if labels_itself else first_share(settings, num_rounds),
         num_peers=len(peer_names(settings)),
         num_plain_runs=num_baselines + int(bool(settings.oracle and sizes.num_hidden)),
         num_pool=sizes.num_pool,

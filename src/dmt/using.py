@@ -14,6 +14,7 @@ from dmt.config import Settings, resolve
 from dmt.data.catalog import Catalog, Part
 from dmt.data.fingerprint import content_hashes
 from dmt.data.layouts import open_catalog
+from dmt.data_record import read_data
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
 from dmt.engine.outcome import final_models, previous_generation
@@ -28,7 +29,7 @@ from dmt.machine import num_workers
 from dmt.mask_evaluation import evaluate_masks
 from dmt.metrics.confusion import class_recall, confusion_matrix, error_rate
 from dmt.models.weights import restore
-from dmt.records import CONFIG, DATA, SUMMARY, read_data, read_summary
+from dmt.records import CONFIG, DATA, SUMMARY, read_summary
 
 
 def load(

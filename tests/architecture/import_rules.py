@@ -14,7 +14,8 @@ BELOW_TASKS = ("engine", "data", "models", "metrics", "core")
 API = (
     "api", "using", "session", "sizing", "materials", "image_material", "scene_material",
     "machine", "checkup", "mask_checkup", "data_checkup", "predicting", "mask_predicting",
-    "mask_evaluation", "stopping", "portable", "comparing", "compare_words", "run_figures",
+    "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
+    "compare_words", "run_figures",
 )  # one row of the house  # fmt: skip
 COMMAND = ("cli", "board_command", "live", "printing", "options", "exits", "doctor")
 EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
@@ -52,11 +53,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "faults": (),
     "writing": (),
     "links": (),
+    "data_record": (),
 }
 FREE = (
-    "errors", "records", "comparison", "events", "writing", "faults", "escapes", "links",
-    "plain_yaml",
-    "__version__",
+    "errors", "records", "data_record", "comparison", "events", "writing", "faults", "escapes",
+    "links", "plain_yaml", "__version__",
 )  # fmt: skip
 NOT_FREE_FOR = ("core", "errors", "events", "faults", "escapes", "plain_yaml")
 
@@ -73,6 +74,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "events": (),
     "escapes": (),
     "links": (),
+    "data_record": ("pydantic",),
 }
 LAZY = ("torchvision", "timm", "segmentation_models_pytorch")
 PICKLES = ("pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")

@@ -89,6 +89,18 @@ DIGITS = (
     ("peers.b.model=wrn_10_1 method=supervised", "peers.b is set, but method=supervised"),
     ("student.lr_span=run student.start=fresh", "student.lr_span=run needs"),
     ("oracle=true folds=2", "oracle=true is not judged with folds"),
+    ("method=fixmach", "did you mean fixmatch?"),
+    ("method=dmt_online", "did you mean dmt-online?"),
+    ("method=cps schedule=chain", "schedule=chain is for rounds, and method=cps has none"),
+    ("method=cps peers.labeled_subset=dms", "method=cps shows both peers the same batches"),
+    ("method=fixmatch baseline=round0", "method=fixmatch has none; set baseline=equal"),
+    ("method=fixmatch baseline=pair", "baseline=pair is for a pair of peers"),
+    ("method=mean-teacher student.ema_decay=0", "set student.ema_decay above 0"),
+    ("method=dmt-online weighting.ramp=true", "set online.gamma_ramp"),
+    ("method=cps online.threshold=0.9", "online.threshold means nothing to method=cps"),
+    ("online.threshold=0.9", "methods that label at every step (online, mean-teacher, fixmatch"),
+    ("method=fixmatch online.threshold=2", "online.threshold=2 does not work"),
+    ("method=fixmatch online.cutmix=1", "online.cutmix is for segmentation"),
 )
 
 
@@ -100,6 +112,8 @@ def test_a_setting_is_refused(words: str, part: str, here: Path) -> None:
 
 SCENES = (
     ("labels_per_class=3", "labels_per_class is for images with one label each"),
+    ("method=mixmatch", "is a segmentation; there are supervised, self-training"),
+    ("method=cps online.randaugment=1", "online.randaugment is for images with one label each"),
     ("data.randaugment=1", "data.randaugment is for images with one label each"),
     ("data.crop=axb", "data.crop=axb does not work: give a side, or height and width"),
     ("data.crop=0", "data.crop"),

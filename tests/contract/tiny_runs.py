@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from dmt.api import Run, load
+from dmt.engine.plan import PRESETS
 from dmt.engine.segmenter import Segmenter
 from dmt.records import read_metrics
 
@@ -52,7 +53,8 @@ def check_run(run: Run, case: Case) -> None:
     steps = [event for event in events if event["event"] == "step"]
     assert all(math.isfinite(event["loss"]) for event in steps)
     for event in steps:
-        has_pseudo = "round" in event["stage"] and event["round"] > 0
+        is_online = PRESETS[summary.method].online is not None
+        has_pseudo = "round" in event["stage"] and (is_online or event["round"] > 0)
         assert (event["agreement"] is not None) <= has_pseudo
         if event["agreement"] is not None:
             assert 0 <= event["agreement"] <= 1

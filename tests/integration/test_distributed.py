@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -125,3 +126,23 @@ def test_batches_that_cannot_be_spread_are_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode != 0
     assert "cannot be spread over 2 ranks; make both numbers multiples of it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "method", ["dmt-online", pytest.param("freematch", marks=pytest.mark.slow)]
+)
+def test_two_ranks_learn_online_as_one_process_does(method: str, tmp_path: Path, dmt) -> None:
+    """The same samples and labels; FreeMatch's thresholds and fairness are those of all ranks."""
+    words = ["train", "digits", f"method={method}", "steps=4", "model=wrn_10_1", "batch_size=16",
+             "student.labeled_share=0.25", "baseline=none", "device=cpu"]  # fmt: skip
+    done = torchrun(tmp_path, *words, "out=two")
+    assert done.returncode == 0, done.stderr
+    assert dmt(*words, f"out={tmp_path / 'one'}").code == 0
+
+    def first_step(folder: Path) -> dict[str, Any]:
+        lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        return next(line for line in lines if line["event"] == "step")
+
+    two, one = (first_step(tmp_path / name) for name in ("two", "one"))
+    assert two["loss"] == pytest.approx(one["loss"], rel=0.1)
+    assert two.keys() == one.keys()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from dmt import live
 from dmt.engine.fit import FitSpec
-from dmt.engine.stage import LabelStage, TrainStage
+from dmt.engine.stage import LabelStage, Online, TrainStage
 from dmt.live import LiveView, PlainView, open_view
 
 FIT = FitSpec(num_steps=100, batch_size=10, num_labeled=5, lr=0.1)
@@ -132,6 +133,8 @@ def test_duration(seconds: float, text: str) -> None:
 def test_where_names_fold_role_and_student() -> None:
     assert live._where(BASELINE, 3, 100) == "fold 2, baseline, step 3/100"
     assert live._where(ROUND, 3, 100) == "round 1, student a, step 3/100"
+    both = replace(ROUND, online=Online("rule", "peer"), together=("round0/a", "round0/b"))
+    assert live._where(both, 3, 100) == "online, peer a and peer b, step 3/100"
 
 
 def test_quiet_is_quiet() -> None:

@@ -14,7 +14,8 @@ from dmt.core.confidence import (
 from dmt.core.curriculum import gamma_ramp, label_fraction
 from dmt.core.error_scores import error_scores
 from dmt.core.loss import IGNORE_INDEX, LossSums, flat_log_softmax, weighted_cross_entropy
-from dmt.core.mixing import Mix, draw_mix
+from dmt.core.mixing import Mix, Paste, draw_mix, draw_paste
+from dmt.core.online import class_thresholds, fairness, sharpen, squared_error
 from dmt.core.random import (
     beta_float,
     bits,
@@ -34,16 +35,20 @@ __all__ = [
     "Cut",
     "LossSums",
     "Mix",
+    "Paste",
     "Prediction",
     "Weighted",
     "beta_float",
     "bits",
     "break_ties",
+    "class_thresholds",
     "cut_histogram",
     "decode_confidence",
     "draw_mix",
+    "draw_paste",
     "encode_confidence",
     "error_scores",
+    "fairness",
     "flat_log_softmax",
     "gamma_ramp",
     "hashed",
@@ -52,7 +57,9 @@ __all__ = [
     "label_fraction",
     "permuted",
     "predict",
+    "sharpen",
     "shuffled",
+    "squared_error",
     "tie_bits",
     "uniform",
     "uniform_float",

@@ -1,4 +1,4 @@
-"""Mixup: every sample of a batch is blended with another one (Zhang et al., 2018)."""
+"""Mixing two samples of a batch: blended (mixup), or a box of one laid over the other (CutMix)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dmt.core.random import beta_float, shuffled
+from dmt.core.random import beta_float, shuffled, uniform
 
 
 class Mix(NamedTuple):
@@ -32,7 +32,7 @@ def draw_mix(
     num_blocks: int = 1,
     device: torch.device | None = None,
 ) -> Mix:
-    """Draw λ ~ Beta(alpha, alpha) and partners, as a function of place.
+    """Draw λ ~ Beta(alpha, alpha) and partners, as a function of place (Zhang et al., 2018).
 
     Args:
         num: batch size; `num_blocks` divides it.
@@ -52,3 +52,56 @@ def draw_mix(
     within = shuffled(num_blocks, size, seed, *where, "partner")
     partner = (within + torch.arange(num_blocks).unsqueeze(1) * size).view(-1)
     return Mix(partner.to(device or "cpu"), share)
+
+
+class Paste(NamedTuple):
+    """Which pixels of each sample are replaced by those of another one."""
+
+    partner: Tensor  # int64 (N,)
+    is_pasted: Tensor  # bool (N, H, W)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """`values` (N, H, W) or (N, C, H, W) with the partner's in the box."""
+        box = self.is_pasted if values.ndim == 3 else self.is_pasted.unsqueeze(1)
+        return torch.where(box, values[self.partner], values)
+
+
+def draw_paste(
+    slots: Tensor,
+    size: tuple[int, int],
+    chance: float,
+    seed: int,
+    *where: int | str,
+    device: torch.device | None = None,
+) -> Paste:
+    """Draw a box of half the area for every sample, as a function of its place.
+
+    Neighbours are partners, two by two; the last of an odd number stays as it is. So ranks that
+    hold an even number of samples each paste as one would.
+
+    Args:
+        slots: int64 (N,), the samples' places in the step's whole batch.
+        size: height and width in pixels.
+        chance: share of the samples that get a box, 0 to 1.
+        seed, where: the place.
+        device: where the result lives (default: CPU).
+
+    Source: CutMix (Yun et al., 2019), for segmentation with boxes of half the area by French et
+    al. (2020).
+    """
+    num = len(slots)
+    partner = torch.arange(num) ^ 1
+    partner = torch.where(partner < num, partner, torch.arange(num))
+    draws = uniform(seed, *where, "paste", slots.cpu(), num=4)
+    height = 0.5 ** draws[:, 0]
+    inside = []
+    for side, share, draw in zip(
+        size, (height, 0.5 / height), draws[:, 1:3].unbind(1), strict=True
+    ):
+        length = (share * side).round().long()
+        first = (draw * (side - length + 1)).long()
+        from_first = torch.arange(side) - first[:, None]
+        inside.append((from_first >= 0) & (from_first < length[:, None]))
+    box = inside[0][:, :, None] & inside[1][:, None, :]
+    box &= (draws[:, 3] < chance)[:, None, None]
+    return Paste(partner.to(device or "cpu"), box.to(device or "cpu"))

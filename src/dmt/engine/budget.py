@@ -74,11 +74,13 @@ def measure(
         valid=torch.ones(of_label, dtype=torch.bool),
         is_labeled=torch.arange(size) < spec.num_labeled // num_ranks,
     )
-    batch = Batch(*(column.to(runtime.device) for column in batch))._replace(slots=batch.slots)
+    moved = Batch(*(column.to(runtime.device) for column in batch))
+    batch = moved._replace(slots=batch.slots, is_labeled=batch.is_labeled)
 
     def train(method: Method) -> float:
         learners = {name: Learner(net, spec) for name in method.learners}
-        return _rate(lambda num: _train(learners, method, batch, num, runtime), size, seconds)
+        num_images = size * len(learners)
+        return _rate(lambda num: _train(learners, method, batch, num, runtime), num_images, seconds)
 
     # A batch of whole scenes may not fit where a batch of views does.
     num_whole = 1 if shapes.is_dense else size

@@ -151,7 +151,8 @@ def fit(
         tally: sums since the last record (carried over by a resumed run).
         scaler: of the runtime.
         after_step: called after every step with the position and, every `record_every` steps
-            and at the end, the sums since the last time (else None). It records, saves and stops.
+            and at the end, the sums since the last time (else None): `loss`, `num_steps`, and
+            what is one learner's behind its name and a dot. It records, saves and stops.
 
     Raises:
         NotFiniteError: a loss is not finite, and the optimizers have not moved; or a gradient is
@@ -162,11 +163,16 @@ def fit(
     nets = {name: learner.net for name, learner in learners.items()}
     for net in nets.values():
         net.train()
+    method.begin({name: learner.outcome for name, learner in learners.items()})
     for position, batch in batches:
         seed_torch(runtime.device, position.seed, position.stage, position.step, runtime.rank)
         with runtime.autocast():
             result = method.losses(nets, batch, position)
-        loss = torch.stack([_mean(sums, runtime) for sums in result.losses.values()]).sum()
+        losses = {
+            name: torch.stack([_mean(sums, runtime) for sums in terms]).sum()
+            for name, terms in result.losses.items()
+        }
+        loss = torch.stack(list(losses.values())).sum()
         finite.loss(loss, nets, batch, position)
         for learner in learners.values():
             learner.optimizer.zero_grad(set_to_none=True)
@@ -187,7 +193,12 @@ def fit(
             {
                 "loss": loss,
                 "num_steps": torch.ones_like(loss) / runtime.world_size,
-                **result.sums,
+                **{f"{name}.loss": own for name, own in losses.items()},
+                **{
+                    f"{name}.{key}": value
+                    for name, sums in result.sums.items()
+                    for key, value in sums.items()
+                },
             }
         )
         is_due = (position.step + 1) % record_every(position.num_steps) == 0

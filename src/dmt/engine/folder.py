@@ -210,11 +210,11 @@ class RunFolder:
         if self.is_writer and (self.path / METRICS).exists():
             sync_file(self.path / METRICS)
 
-    def finish(self, stage: str) -> None:
-        """Write down that a stage is done; what it recorded is now kept for good."""
+    def finish(self, *stages: str) -> None:
+        """Write down that stages are done, all at once; what they recorded is kept for good."""
         self.sync_record()
         self.progress = Progress(
-            finished=(*self.progress.finished, stage),
+            finished=(*self.progress.finished, *stages),
             metrics_bytes=self.metrics_bytes,
             seconds=self.seconds,
         )

@@ -27,6 +27,7 @@ from dmt.engine.runtime import Runtime
 from dmt.engine.shared_stages import SharedStages
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.step import Method, Position
+from dmt.engine.step_lines import step_fields, where
 from dmt.engine.task import Task
 from dmt.errors import RunError, TrainingError
 from dmt.models.build import Network
@@ -108,8 +109,8 @@ class Runner:
         self._paths = paths
         self._listener = listener
         self._stop = stop
-        trained = [stage for stage in stages if isinstance(stage, TrainStage)]
-        self._num_images = sum(stage.num_images for stage in trained)
+        self._trained = [stage for stage in stages if isinstance(stage, TrainStage)]
+        self._num_images = sum(stage.num_images for stage in self._trained)
         self._num_done = 0
         self._health = Health(task.classes, unlabeled_classes)
         self._is_caught_up = False
@@ -127,18 +128,22 @@ class Runner:
                 self._num_done += getattr(stage, "num_images", 0)
                 continue
             faults.reached("stage begins")
+            names: tuple[str, ...] = (stage.name,)
             try:
                 if isinstance(stage, TrainStage):
+                    members = [each for each in self._trained if each.name in stage.together]
+                    members = members or [stage]
+                    names = tuple(each.name for each in members)
                     if not self._repeat(stage):
-                        self._train(stage)
+                        self._train(members)
                 else:
                     assert isinstance(stage, LabelStage)
                     self._label(stage)
             except NotFiniteError as error:
-                sentence = error.told(_where(stage), lambda id: shown(self._paths[id]))
+                sentence = error.told(where(stage, names), lambda id: shown(self._paths[id]))
                 raise TrainingError(sentence) from error
             faults.reached("stage done")
-            self._folder.finish(stage.name)
+            self._folder.finish(*names)
             faults.reached("stage finished")
             self._runtime.barrier()  # no rank looks for a checkpoint while one removes it
             if self._is_stopping():
@@ -183,17 +188,21 @@ class Runner:
         self._num_done += stage.num_images
         return True
 
-    def _train(self, stage: TrainStage) -> None:
+    def _train(self, members: Sequence[TrainStage]) -> None:
+        """Train one stage, or several in the same steps; batches and loss are the first one's."""
+        stage = members[0]
         state = self._load_state(stage.name)
         method = self._make_method(stage)
+        of_learner = dict(zip(method.learners, members, strict=True))
         learners = {
-            name: Learner(self.network(stage, is_trained=False), stage.fit)
-            for name in method.learners
+            name: Learner(self.network(each, is_trained=False), each.fit)
+            for name, each in of_learner.items()
         }
         tally, scaler = Tally(), self._runtime.grad_scaler()
         first_step = 0
         if state is None:
-            self._emit("started", stage.name, num_steps=stage.fit.num_steps)
+            for each in members:
+                self._emit("started", each.name, num_steps=each.fit.num_steps)
         else:
             first_step = int(state["step"])
             try:
@@ -236,12 +245,15 @@ class Runner:
             faults.reached("step taken")
             next_step = position.step + 1
             rate.add(stage.fit.batch_size)
-            done = (self._num_done + next_step * stage.fit.batch_size) / max(1, self._num_images)
+            num_done = self._num_done + next_step * stage.fit.batch_size * len(members)
+            done = num_done / max(1, self._num_images)
             self._listener.on_step(stage, next_step, position.num_steps, done)
             if sums is not None:
-                self._emit("step", stage.name, **_step_fields(stage, next_step, sums),
-                           gamma=method.gamma(position), images_per_second=rate.read(),
-                           seconds=time.perf_counter() - began)  # fmt: skip
+                speed, seconds = rate.read(), time.perf_counter() - began
+                for name, each in of_learner.items():
+                    self._emit("step", each.name, **step_fields(each, name, next_step, sums),
+                               gamma=method.gamma(position), images_per_second=speed,
+                               seconds=seconds)  # fmt: skip
             faults.reached("step recorded")
             if next_step < position.num_steps:
                 if self._is_stopping():
@@ -259,10 +271,13 @@ class Runner:
             fit(learners, method, batches, self._runtime,
                 tally=tally, scaler=scaler, after_step=after_step)  # fmt: skip
         self._num_done += stage.num_images
-        (learner,) = learners.values()
-        refuse_unless_finite([learner.outcome], stage.fit.num_steps, stage.fit.num_steps)
-        self._keep(stage, learner.outcome)
-        self._emit("finished", stage.name, seconds=time.perf_counter() - began)
+        trained = [learner.outcome for learner in learners.values()]
+        refuse_unless_finite(trained, stage.fit.num_steps, stage.fit.num_steps)
+        for each, net in zip(members, trained, strict=True):
+            self._keep(each, net)
+        for each in members:  # to each its share, so that they add up
+            seconds = (time.perf_counter() - began) / len(members)
+            self._emit("finished", each.name, seconds=seconds)
         if self._shared is not None:
             events = read_metrics(self._folder.path / METRICS)
             self._shared.put(stage, self._folder.weights(stage.name), events)
@@ -302,7 +317,7 @@ class Runner:
         self._load_state(stage.name)  # cuts the record back to what is finished
         began = time.perf_counter()
         self._emit("started", stage.name, num_images=self._task.num_forward(stage))
-        teacher, folder = self._trained(stage.teacher), self._folder.pseudo_labels(stage.name)
+        teacher, folder = self._network_of(stage.teacher), self._folder.pseudo_labels(stage.name)
         faults.reached("labeling begins")
         labeling = self._task.label(stage, teacher, folder, self._twin(stage))
         faults.reached("labeling done")
@@ -318,17 +333,16 @@ class Runner:
             classes=[each.model_dump() for each in labeling.classes],
         )  # fmt: skip
         if self._task.num_checked(stage):
-            other = None if stage.other is None else self._trained(stage.other)
+            other = None if stage.other is None else self._network_of(stage.other)
             found = self._task.detect_errors(stage, teacher, other, folder)
             self._emit("error_detection", stage.name, round=stage.round, teacher=stage.peer,
                        student=stage.student, other=stage.other, unit=labeling.unit,
                        **found.model_dump())  # fmt: skip
         self._emit("finished", stage.name, seconds=time.perf_counter() - began)
 
-    def _trained(self, name: str) -> Network:
+    def _network_of(self, name: str) -> Network:
         """The network that a stage trained."""
-        stages = (each for each in self._stages if isinstance(each, TrainStage))
-        return self.network(next(each for each in stages if each.name == name))
+        return self.network(next(each for each in self._trained if each.name == name))
 
     def _twin(self, stage: LabelStage) -> Path | None:
         """Where the other peer's labels of this round are, if it labeled before."""
@@ -367,26 +381,3 @@ class Runner:
 def tell(folder: RunFolder, listener: Listener, alarm: Alarm) -> None:
     """Put an alarm on record, and tell who watches."""
     listener.on_event(folder.record("alarm", **alarm.model_dump()))
-
-
-def _where(stage: Stage) -> str:
-    """A stage's place in the run, in words."""
-    fold = [] if stage.fold is None else [f"fold {stage.fold}"]
-    role = f"round {stage.round}" if stage.role == "round" else f"the {stage.role}"
-    return ", ".join([*fold, f"peer {stage.peer}", role])
-
-
-def _step_fields(stage: TrainStage, next_step: int, sums: Mapping[str, float]) -> dict[str, Any]:
-    """A `step` line's fields from the sums since the last one."""
-    num_pseudo = sums.get("num_pseudo", 0.0)
-    return {
-        "round": stage.round,
-        "peer": stage.peer,
-        "step": next_step,
-        "num_steps": stage.fit.num_steps,
-        "images_seen": next_step * stage.fit.batch_size,
-        "loss": sums["loss"] / sums["num_steps"],
-        "agreement": sums["num_agreed"] / num_pseudo if num_pseudo else None,
-        "mean_weight": sums["weight"] / num_pseudo if num_pseudo else None,
-        "lr": stage.fit.lr_at(next_step - 1),
-    }

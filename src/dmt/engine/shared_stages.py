@@ -112,4 +112,5 @@ def is_shareable(stage: TrainStage) -> bool:
     """Whether a stage learns from given labels alone, and depends on nothing that its run made:
     round 0, baseline, oracle."""
     is_first = stage.pseudo is None and stage.start is None and not stage.needs
+    is_first = is_first and stage.online is None
     return is_first and stage.weighting == Weights()

@@ -22,6 +22,34 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Online:
+    """How a stage labels the unlabeled images of every batch while it learns from them.
+
+    None: not of this method.
+    """
+
+    kind: Literal["confident", "adaptive", "rule", "consistency", "mixmatch"]
+    """What of the labels counts: those above `threshold`; above one that follows the model; by
+    the stage's `Weights`; probabilities instead of labels; or MixMatch's guess."""
+    teacher: Literal["self", "average", "peer"] = "self"
+    is_same_view: bool = False  # labels the very view that is learned
+    threshold: float | None = None  # confidence from which a label counts
+    unlabeled_weight: float | None = None  # of the unlabeled term beside the labeled one; None:
+    # one mean over both, as in the rounds
+    ramp: float | None = None  # share of the steps over which that weight rises
+    momentum: float | None = None  # of the thresholds: share of history kept
+    fairness: float | None = None  # weight of FreeMatch's fairness
+    temperature: float | None = None  # of MixMatch's sharpening
+    views: int | None = None  # over which MixMatch's guess is taken
+    cutmix: float = 0.0  # share of the unlabeled scenes that get a box of another one
+
+    @property
+    def num_forwards(self) -> int:
+        """Forwards without gradient of an unlabeled image, by each network."""
+        return 0 if self.is_same_view else self.views or 1
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """How a network takes its images, where that is not its model's own way."""
 
@@ -54,6 +82,8 @@ class TrainStage(Stage):
     pseudo: str | None = None  # the label stage it learns from
     sees: Literal["labeled", "dms", "everything"] = "labeled"
     weighting: Weights = Weights()
+    online: Online | None = None  # it labels for itself
+    together: tuple[str, ...] = ()  # all stages trained in the same steps; (): this one alone
 
     @property
     def num_images(self) -> int:
@@ -62,7 +92,10 @@ class TrainStage(Stage):
 
     @property
     def num_weighed(self) -> int:
-        """Images that also go through an extra forward, for the weights under mixup."""
+        """Images that also go through an extra forward: for weights under mixup, for labels."""
+        if self.online is not None:
+            num_unlabeled = self.fit.batch_size - self.fit.num_labeled
+            return self.online.num_forwards * self.fit.num_steps * num_unlabeled
         is_extra = self.pseudo and self.fit.mixup and self.weighting.rule != "ones"
         return self.num_images if is_extra else 0
 

@@ -25,21 +25,37 @@ class Batch(NamedTuple):
     ids: Tensor  # int64 (N,) into the data set
     slots: Tensor  # int64 (N,) on the CPU: the place in the step's whole batch, to draw views from
     images: Tensor  # uint8 (N, 3, H, W)
-    label: Tensor  # int64 (N, *S), given or pseudo
+    label: Tensor  # int64 (N, *S), given or pseudo; where a method labels by itself, no class
     confidence: Tensor  # float32 (N, *S), the teacher's; 1 where the label is given
     valid: Tensor  # bool (N, *S), False: no loss and not counted
-    is_labeled: Tensor  # bool (N,), the label was given by a person
+    is_labeled: Tensor  # bool (N,) on the CPU, the label was given by a person
 
 
 View = Callable[[Batch, Position], Batch]
 """An augmented copy of a batch, drawn from the position; labels follow the images' geometry."""
 
 
-class StepResult(NamedTuple):
-    """What one step's forward gives: a loss for every learner, and sums to look at."""
+Views = Callable[[Batch, Position], tuple[Batch, Batch]]
+"""A weak and a strong copy of a batch; a label of the one is one of the other."""
 
-    losses: dict[str, LossSums]
-    sums: dict[str, Tensor]  # scalars that add up over steps and ranks: num_pseudo, num_agreed, …
+
+class StepResult(NamedTuple):
+    """What one step's forward gives, by learner: a loss, and sums to look at."""
+
+    losses: dict[str, tuple[LossSums, ...]]  # terms, each divided by its own count, then added
+    sums: dict[str, dict[str, Tensor]]
+    """Scalars that add up over steps and ranks: `num_pseudo`, `num_agreed` and `weight`."""
+
+
+def picked(batch: Batch, places: Tensor) -> Batch:
+    """Some samples of a batch.
+
+    Args:
+        batch: N samples.
+        places: int64 (n,) on the CPU.
+    """
+    there = places.to(batch.images.device)
+    return Batch(*(column[places if column.device.type == "cpu" else there] for column in batch))
 
 
 class Method(Protocol):
@@ -47,6 +63,13 @@ class Method(Protocol):
 
     learners: tuple[str, ...]
     """The networks it trains: one for the rounds, two where both learn in one step."""
+
+    def begin(self, averages: Mapping[str, nn.Module]) -> None:
+        """Called once, before the first step, with every learner's averaged network.
+
+        They follow the learners; where nothing is averaged it is the learner's own network.
+        """
+        ...
 
     def losses(self, nets: Mapping[str, nn.Module], batch: Batch, position: Position) -> StepResult:
         """Forward passes in train mode, under `fit`'s autocast."""

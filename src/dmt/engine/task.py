@@ -70,12 +70,20 @@ class Task(Protocol):
     ) -> Generator[tuple[Position, Batch], None, None]:
         """This rank's share of the batches of steps `first_step` … of a stage.
 
-        `labels` is the folder of the pseudo labels it learns from.
+        `labels` is the folder of the pseudo labels it learns from. A stage that labels for itself
+        gets the whole pool without labels.
         """
         ...
 
     def view(self, batch: Batch, position: Position) -> Batch:
         """The augmented copy of a batch that a student trains on."""
+        ...
+
+    def views(self, batch: Batch, position: Position) -> tuple[Batch, Batch]:
+        """A weak and a strong copy of unlabeled samples: one to label, one to learn.
+
+        What holds of a sample or a pixel of the one holds of the same of the other.
+        """
         ...
 
     def label(self, stage: LabelStage, net: nn.Module, folder: Path, twin: Path | None) -> Labeling:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dmt.core import Mix, draw_mix, gamma_ramp, weigh, weighted_cross_entropy
+from dmt.core import draw_mix, gamma_ramp, weigh, weighted_cross_entropy
 from dmt.core.weighting import Rule
 from dmt.engine.step import Batch, Position, StepResult, View
 from dmt.models.norm import frozen_batch_norm
@@ -58,6 +58,9 @@ class WeightedPseudoLabels:
         self._keep_max = keep_max
         self._num_blocks = num_blocks
 
+    def begin(self, averages: Mapping[str, nn.Module]) -> None:
+        """Nothing: the teacher has labeled before."""
+
     def losses(self, nets: Mapping[str, nn.Module], batch: Batch, position: Position) -> StepResult:
         """Σ w·CE over the batch; see `_mixed` for mixup."""
         net = nets[_STUDENT]
@@ -67,7 +70,7 @@ class WeightedPseudoLabels:
         logits = net(batch.images)
         label, weight, sums = self._weights(logits.detach(), batch, position)
         sums_of_loss = weighted_cross_entropy(logits, label, weight, batch.valid)
-        return StepResult({_STUDENT: sums_of_loss}, sums)
+        return StepResult({_STUDENT: (sums_of_loss,)}, {_STUDENT: sums})
 
     def _mixed(self, net: nn.Module, batch: Batch, position: Position) -> StepResult:
         """Mixup: mix(w) · CE on mixed images, the weights from a forward on the unmixed ones.
@@ -94,21 +97,13 @@ class WeightedPseudoLabels:
             num_blocks=self._num_blocks,
             device=batch.images.device,
         )
-        return StepResult(
-            {
-                _STUDENT: weighted_cross_entropy(
-                    net(mix(batch.images.float())),
-                    self._mix_labels(mix, label),
-                    mix(weight),
-                    batch.valid & batch.valid[mix.partner],
-                )
-            },
-            sums,
+        sums_of_loss = weighted_cross_entropy(
+            net(mix(batch.images.float())),
+            mix(one_hot(label, self._num_classes)),
+            mix(weight),
+            batch.valid & batch.valid[mix.partner],
         )
-
-    def _mix_labels(self, mix: Mix, label: Tensor) -> Tensor:
-        one_hot = F.one_hot(label.clamp(0, self._num_classes - 1), self._num_classes)
-        return mix(one_hot.movedim(-1, 1).float())
+        return StepResult({_STUDENT: (sums_of_loss,)}, {_STUDENT: sums})
 
     def _weights(
         self, logits: Tensor, batch: Batch, position: Position
@@ -123,7 +118,8 @@ class WeightedPseudoLabels:
             self._gammas[0] * scale,
             self._gammas[1] * scale,
         )
-        given = batch.is_labeled.view(-1, *[1] * (batch.label.ndim - 1)).expand_as(batch.label)
+        given = batch.is_labeled.to(batch.label.device)
+        given = given.view(-1, *[1] * (batch.label.ndim - 1)).expand_as(batch.label)
         weight = torch.where(given, 1.0, weighted.weight)
         label = torch.where(given, batch.label, weighted.label)
         pseudo = batch.valid & ~given
@@ -153,3 +149,8 @@ class WeightedPseudoLabels:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to go on from."""
+
+
+def one_hot(label: Tensor, num_classes: int) -> Tensor:
+    """Labels (N, *S) as float32 probabilities (N, K, *S); what is no class becomes some class."""
+    return F.one_hot(label.clamp(0, num_classes - 1), num_classes).movedim(-1, 1).float()

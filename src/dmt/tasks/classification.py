@@ -16,7 +16,7 @@ from dmt.data.hidden import HiddenLabels
 from dmt.data.pool import Pool
 from dmt.data.pseudo_labels import ImageLabels
 from dmt.data.splits import Split, dms_subsets
-from dmt.data.transforms import Augmentation, strong
+from dmt.data.transforms import Augmentation, strong, weak
 from dmt.engine.finite import refuse_unless_all
 from dmt.engine.forward import ensembles, forward, probabilities, shard, unshard
 from dmt.engine.likeness import Comparison, spread
@@ -32,6 +32,7 @@ from dmt.metrics.hidden_scores import class_pseudo_label_accuracy, pseudo_label_
 from dmt.metrics.verdict import compare_predictions
 from dmt.records import ClassSelection, Confusion, ErrorDetection
 
+_NO_CLASS = -1
 _LOOKED_BACK = 500  # labeled images that are looked at beside the validation part, at most
 _CHECKED = 1000  # images of the pool in which scores look for wrong pseudo labels, at most
 
@@ -46,6 +47,7 @@ class Classification:
         augmentation: what a training view may change.
         seed: of the run.
         runtime: where it computes.
+        strong: what the strong view of an unlabeled image may change; None: as `augmentation`.
     """
 
     name: Literal["classification", "segmentation"] = "classification"
@@ -59,11 +61,13 @@ class Classification:
         augmentation: Augmentation,
         seed: int,
         runtime: Runtime,
+        strong: Augmentation | None = None,
     ) -> None:
         self.classes = classes
         self._pool = pool
         self._splits = splits
         self._augmentation = augmentation
+        self._strong = strong or augmentation
         self._seed = seed
         self._runtime = runtime
 
@@ -95,7 +99,7 @@ class Classification:
                 label[row].to(device),
                 confidence[row].to(device),
                 torch.ones(len(row), dtype=torch.bool, device=device),
-                (row < len(given)).to(device),
+                row < len(given),
             )
             yield Position(self._seed, stage.name, step, spec.num_steps), batch
 
@@ -111,6 +115,9 @@ class Classification:
         return torch.from_numpy(ids.copy()), torch.from_numpy(labels.copy())
 
     def _kept(self, stage: TrainStage, labels: Path | None) -> tuple[Tensor, Tensor, Tensor]:
+        if stage.online is not None:
+            ids = torch.from_numpy(self._splits[stage.fold].unlabeled.copy())
+            return ids, torch.full_like(ids, _NO_CLASS), torch.zeros(len(ids))
         if labels is None:
             empty = torch.empty(0, dtype=torch.int64)
             return empty, empty, torch.empty(0)
@@ -129,6 +136,16 @@ class Classification:
             position.step,
         )
         return batch._replace(images=images)
+
+    def views(self, batch: Batch, position: Position) -> tuple[Batch, Batch]:
+        """See `Task.views`: flip and shift; flip and shift drawn anew, RandAugment and cutout."""
+        seed, stage, step, _ = position
+        weak_images = weak(batch.images, batch.slots, self._augmentation, seed, stage, step)
+        # A label is of the whole image, so the two need not lie on each other.
+        strong_images = strong(
+            batch.images, batch.slots, self._strong, seed, stage, "strong view", step
+        )
+        return batch._replace(images=weak_images), batch._replace(images=strong_images)
 
     def label(self, stage: LabelStage, net: nn.Module, folder: Path, twin: Path | None) -> Labeling:
         """See `Task.label`."""

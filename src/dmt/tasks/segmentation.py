@@ -48,8 +48,9 @@ class _View(NamedTuple):
     """One sample of a batch: a crop of an image and of what is said of its pixels."""
 
     image: NDArray[np.uint8]  # (3, h, w)
-    label: NDArray[np.uint8]  # (h, w), 255 where nothing is learned
+    label: NDArray[np.uint8]  # (h, w), 255 where nothing is known
     confidence: NDArray[np.float32]  # (h, w)
+    valid: NDArray[np.bool_]  # (h, w), where something is learned
 
 
 class Segmentation:
@@ -66,6 +67,8 @@ class Segmentation:
         seed: of the run.
         runtime: where it computes.
         workers: threads that decode and cut.
+        strong: what the strong view of an unlabeled scene may change besides geometry; None: as
+            `augmentation`.
     """
 
     name: Literal["classification", "segmentation"] = "segmentation"
@@ -82,11 +85,13 @@ class Segmentation:
         seed: int,
         runtime: Runtime,
         workers: int,
+        strong: SceneAugmentation | None = None,
     ) -> None:
         self.classes = classes
         self._pool = pool
         self._splits = splits
         self._augmentation = augmentation
+        self._strong = strong or augmentation
         self._inference = inference
         self._blocks = blocks
         self._seed = seed
@@ -100,6 +105,8 @@ class Segmentation:
         given = self._given(stage)
         store = None if labels is None else PixelLabels(labels)
         kept = torch.empty(0, dtype=torch.int64) if store is None else store.ids
+        if stage.online is not None:
+            kept = torch.from_numpy(self._splits[stage.fold].unlabeled.copy())
         ids = torch.cat([torch.from_numpy(given.ids.copy()), kept])
         num_given, total = len(given.ids), stage.fit.num_steps
         slots = torch.arange(stage.fit.batch_size)[own_slots(stage.fit.batch_size, self._runtime)]
@@ -141,47 +148,38 @@ class Segmentation:
         image, crop = self._pool.image(id_), self._augmentation.crop
         height, width = image.shape[:2]
         placement = place((height, width), self._augmentation, self._seed, *where, slot=slot)
+        view = cut_image(image, placement, crop)
+        if source is None:  # labeled while it is learned, wherever there is no padding
+            is_inside = cut_plane(np.ones((height, width), bool), placement, crop, False)
+            nothing = np.full(crop, IGNORE_INDEX, np.uint8)
+            return _View(view, nothing, np.zeros(crop, np.float32), is_inside)
         if isinstance(source, PixelLabels):
             planes = source.read(id_)
             label = np.where(planes.is_selected, planes.label, np.uint8(IGNORE_INDEX))
             confidence = cut_plane(planes.confidence, placement, crop, 0.0)
         else:
-            assert source is not None
             label, confidence = source(id_), np.ones(crop, dtype=np.float32)
-        return _View(
-            cut_image(image, placement, crop),
-            cut_plane(label, placement, crop, IGNORE_INDEX),
-            confidence,
-        )
+        label = cut_plane(label, placement, crop, IGNORE_INDEX)
+        return _View(view, label, confidence, label != IGNORE_INDEX)
 
     def _batch(self, ids: Tensor, slots: Tensor, views: list[_View], is_given: Tensor) -> Batch:
         device = self._runtime.device
-        image, label, confidence = (
+        image, label, confidence, valid = (
             torch.from_numpy(np.stack(planes)).to(device) for planes in zip(*views, strict=True)
         )
-        return Batch(
-            ids,
-            slots,
-            image,
-            label.long(),
-            confidence,
-            label != IGNORE_INDEX,
-            is_given.to(device),
-        )
+        return Batch(ids, slots, image, label.long(), confidence, valid, is_given)
 
     def view(self, batch: Batch, position: Position) -> Batch:
         """See `Task.view`: brightness, contrast and saturation; geometry is done already."""
-        if not self._augmentation.photometric:
-            return batch
-        images = photometric(
-            batch.images,
-            batch.slots,
-            self._augmentation,
-            position.seed,
-            position.stage,
-            position.step,
-        )
+        seed, stage, step, _ = position
+        images = photometric(batch.images, batch.slots, self._augmentation, seed, stage, step)
         return batch._replace(images=images)
+
+    def views(self, batch: Batch, position: Position) -> tuple[Batch, Batch]:
+        """See `Task.views`: the crop as it was cut; the same crop in other light."""
+        seed, stage, step, _ = position
+        images = photometric(batch.images, batch.slots, self._strong, seed, stage, step)
+        return batch, batch._replace(images=images)
 
     def label(self, stage: LabelStage, net: nn.Module, folder: Path, twin: Path | None) -> Labeling:
         """See `Task.label`."""

@@ -145,8 +145,9 @@ def test_an_image_that_is_not_counted_is_not_named() -> None:
     class Bad(WeightedPseudoLabels):
         def losses(self, nets, batch, position):  # type: ignore[no-untyped-def]
             result = super().losses(nets, batch, position)
-            sums = result.losses["student"]
-            return result._replace(losses={"student": sums._replace(total=sums.total * math.nan)})
+            sums = result.losses["student"][0]
+            bad = sums._replace(total=sums.total * math.nan)
+            return result._replace(losses={"student": (bad,)})
 
     valid = torch.ones(8, dtype=torch.bool)
     valid[3] = False

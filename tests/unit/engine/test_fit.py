@@ -116,7 +116,7 @@ def test_one_step_of_sgd_by_hand() -> None:
     other = TinyNet().train()
     batch = make_batch(0)
     result = weighted().losses({"student": other}, batch, Position(0, "round1/a", 0, 1))
-    result.losses["student"].mean().backward()
+    result.losses["student"][0].mean().backward()
     run({"student": Learner(net, spec)}, weighted(), num_steps=1)
     for moved, start in zip(net.parameters(), other.parameters(), strict=True):
         assert start.grad is not None
@@ -146,9 +146,9 @@ class _Bad(WeightedPseudoLabels):
         result = super().losses(nets, batch, position)
         if position.step != 3:
             return result
-        sums = result.losses["student"]
+        sums = result.losses["student"][0]
         bad = sums._replace(total=sums.total * self._value)
-        return StepResult({"student": bad}, result.sums)
+        return StepResult({"student": (bad,)}, result.sums)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -194,9 +194,9 @@ def test_after_step_is_called_once_a_step_with_sums_when_due() -> None:
     for _, sums in seen:
         if sums is not None:
             assert sums["num_steps"] == 2
-            assert sums["num_pseudo"] == 8  # four a step
-            assert 0 <= sums["num_agreed"] <= 8
-            assert 0 <= sums["weight"] <= 8
+            assert sums["student.num_pseudo"] == 8  # four a step
+            assert 0 <= sums["student.num_agreed"] <= 8
+            assert 0 <= sums["student.weight"] <= 8
 
 
 def test_the_last_steps_are_recorded_even_if_fewer() -> None:
@@ -278,7 +278,11 @@ def test_two_learners_in_one_step() -> None:
     method = CrossTeaching()
     seen = run(learners, method)
     assert method.num_after_steps == 8
-    assert seen[-1][1] is not None
+    assert method.averages == {name: learner.outcome for name, learner in learners.items()}
+    sums = seen[-1][1]
+    assert sums is not None
+    assert sums["loss"] == pytest.approx(sums["left.loss"] + sums["right.loss"])
+    assert sums["left.num_pseudo"] == 4
     for name, learner in learners.items():
         assert not are_equal(weights(learner.net), before[name])
     assert learners["left"].optimizer.param_groups[0]["lr"] == SPEC.lr_at(7)
@@ -290,7 +294,7 @@ def test_of_two_learners_each_gets_the_gradient_of_its_own_loss() -> None:
     spec = replace(SPEC, momentum=0.0, weight_decay=0.0, lr_schedule="constant")
     nets = {"left": TinyNet(1).train(), "right": TinyNet(2).train()}
     result = CrossTeaching().losses(nets, make_batch(0), Position(0, "round1/a", 0, 1))
-    for sums in result.losses.values():
+    for (sums,) in result.losses.values():
         sums.mean().backward()
     learners = {"left": Learner(TinyNet(1), spec), "right": Learner(TinyNet(2), spec)}
     run(learners, CrossTeaching(), num_steps=1)
@@ -306,9 +310,9 @@ def test_one_bad_loss_of_two_stops_both() -> None:
             self, nets: Mapping[str, nn.Module], batch: Batch, position: Position
         ) -> StepResult:
             result = super().losses(nets, batch, position)
-            right = result.losses["right"]
+            right = result.losses["right"][0]
             bad = right._replace(total=right.total * math.nan)
-            return StepResult({**result.losses, "right": bad}, result.sums)
+            return StepResult({**result.losses, "right": (bad,)}, result.sums)
 
     learners = {"left": Learner(TinyNet(1), SPEC), "right": Learner(TinyNet(2), SPEC)}
     before = weights(learners["left"].net)

@@ -59,6 +59,26 @@ def losses(stage: str, values: Iterable[float], num_steps: int = 200) -> list[di
 # Loss --------------------------------------------------------------------------------------------
 
 
+def test_two_that_are_trained_together_are_watched_apart() -> None:
+    """Their lines come in turns; one diverges. Two terms may cost more than guessing does."""
+    fine, bad = (
+        [event | {"round": 0, "peer": peer, "agreement": 0.9}
+         for event in losses(f"round0/{peer}", [value] * 12)]
+        for peer, value in (("a", 2 * GUESSING), ("b", 6 * GUESSING))
+    )  # fmt: skip
+    (alarm,) = seen(*(event for pair in zip(fine, bad, strict=True) for event in pair))
+    assert (alarm.kind, alarm.stage) == ("diverging", "round0/b")
+    assert "Lower student.lr" in alarm.remedy
+
+
+def test_one_that_labels_itself_and_does_not_agree() -> None:
+    lines = [step("round0/a", number, 4, round=0, agreement=0.1) for number in range(1, 5)]
+    (alarm,) = seen(*lines)
+    assert alarm.kind == "no-agreement"
+    assert "initial.share" not in alarm.remedy
+    assert "student.labeled_share" in alarm.remedy
+
+
 def test_a_loss_above_guessing_diverges_once_a_stage() -> None:
     (alarm,) = seen(*losses("round1/a", [1.0] * 10 + [3.0] * 10))
     assert (alarm.kind, alarm.stage) == ("diverging", "round1/a")

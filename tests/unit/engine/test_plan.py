@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dmt.config import Settings
-from dmt.engine.plan import PRESETS, Sizes, num_peer_steps, peer_names, plan
-from dmt.engine.stage import LabelStage, Stage, TrainStage
+from dmt.engine.plan import PRESETS, Sizes, ignored_online, num_peer_steps, peer_names, plan
+from dmt.engine.stage import LabelStage, Online, Stage, TrainStage, Weights
 
 SIZES = Sizes(num_labeled=40, num_pool=1000, num_hidden=1000)
 
@@ -122,6 +122,81 @@ def test_a_method_is_its_peers_and_its_rule(method: str, rule: str, num_peers: i
     assert (weighting.agreement_gamma, weighting.disagreement_gamma) == (3, 5)
     assert trained(stages, "round0/a").weighting.rule == "ones"
     assert {each.gammas for each in stages.values() if isinstance(each, LabelStage)} == {(3, 5)}
+
+
+ONLINE = [name for name, preset in PRESETS.items() if preset.online is not None]
+
+
+@pytest.mark.parametrize("method", ONLINE)
+@pytest.mark.parametrize("schedule", ["pair", "chain"])
+def test_what_learns_online_is_one_stage_of_all_steps(method: str, schedule: str) -> None:
+    stages = stages_of(method=method, schedule=schedule, student={"lr": 0.3})
+    peers = "ab"[: PRESETS[method].num_peers]
+    assert list(stages) == [*(f"round0/{peer}" for peer in peers), "baseline/a"]
+    for peer in peers:
+        stage = trained(stages, f"round0/{peer}")
+        assert stage.together == tuple(f"round0/{each}" for each in peers)
+        assert (stage.fit.num_steps, stage.fit.lr, stage.fit.num_labeled) == (120, 0.3, 4)
+        assert (stage.pseudo, stage.start, stage.needs, stage.sees) == (None, None, (), "labeled")
+        assert stage.fit.lr_span is None
+    assert trained(stages, "baseline/a").online is None
+    assert trained(stages, "baseline/a").num_images == trained(stages, "round0/a").num_images
+
+
+@pytest.mark.parametrize("method", ONLINE)
+def test_what_learns_online_is_supervised_where_there_is_no_pool(method: str) -> None:
+    stages = stages_of(Sizes(40, 0, 0), method=method)
+    assert set(stages) == {f"round0/{peer}" for peer in "ab"[: PRESETS[method].num_peers]}
+    for name in stages:
+        stage = trained(stages, name)
+        assert (stage.online, stage.together) == (None, ())
+        assert stage.fit.num_labeled == stage.fit.batch_size
+
+
+def test_what_learns_online_takes_as_many_steps_as_the_rounds_of_dmt() -> None:
+    given = {"initial": {"epochs": 3}, "student": {"epochs": 2}, "rounds": 3}
+    rounds = [s for s in stages_of(**given).values() if isinstance(s, TrainStage) and s.peer == "a"]
+    steps = sum(stage.fit.num_steps for stage in rounds if stage.role == "round")
+    assert trained(stages_of(method="cps", **given), "round0/b").fit.num_steps == steps
+
+
+def test_folds_of_what_learns_online() -> None:
+    stages = stages_of(method="cps", folds=2)
+    assert trained(stages, "fold1/round0/b").together == ("fold1/round0/a", "fold1/round0/b")
+    assert "fold1/baseline/a" in stages
+    assert "baseline/a" not in stages
+
+
+def test_settings_of_what_learns_online() -> None:
+    """Those that are set count, for the methods that have them; the others keep their own."""
+    online = {"threshold": 0.5, "momentum": 0.9, "cutmix": 0.25}
+
+    def online_of(method: str, sizes: Sizes = SIZES) -> Online:
+        found = trained(stages_of(sizes, method=method, online=online), "round0/a").online
+        assert found is not None
+        return found
+
+    assert online_of("fixmatch") == Online("confident", threshold=0.5, unlabeled_weight=1.0)
+    assert online_of("freematch").momentum == 0.9
+    assert online_of("cps").threshold is None
+    scenes = Sizes(40, 1000, 1000, is_dense=True)
+    assert online_of("cps", scenes).cutmix == 0.25
+    settings = settings_of(method="cps", online=online)
+    assert ignored_online(settings) == ("threshold", "momentum")
+
+
+def test_dmt_online_has_the_gammas_of_dmt_and_no_ramp() -> None:
+    weighting = {"agreement_gamma": 3, "disagreement_gamma": 5, "ramp": True}
+    for is_ramped in (False, True):
+        given = {"weighting": weighting, "online": {"gamma_ramp": is_ramped}}
+        stage = trained(stages_of(method="dmt-online", **given), "round0/b")
+        assert stage.weighting == Weights("dmt", 3, 5, is_ramped)
+
+
+def test_forwards_without_gradient_of_what_learns_online() -> None:
+    """28 of 32 images of a batch are unlabeled."""
+    for method, num in (("online", 0), ("fixmatch", 1), ("cps", 1), ("mixmatch", 2)):
+        assert trained(stages_of(method=method), "round0/a").num_weighed == num * 120 * 28
 
 
 @pytest.mark.parametrize("sizes", [SIZES, Sizes(40, 0, 0)])

@@ -67,15 +67,19 @@ class CrossTeaching:
     def __init__(self) -> None:
         self.num_after_steps = 0
 
+    def begin(self, averages: Mapping[str, nn.Module]) -> None:
+        """Remember whom it was shown."""
+        self.averages = averages
+
     def losses(self, nets: Mapping[str, nn.Module], batch: Batch, position: Position) -> StepResult:
         """Each one's loss on the other's decision."""
         logits = {name: nets[name](batch.images) for name in self.learners}
         weight = torch.ones(len(batch.ids))
-        found = {}
+        found, num_pseudo = {}, (~batch.is_labeled).sum()
         for own, other in (("left", "right"), ("right", "left")):
             label = torch.where(batch.is_labeled, batch.label, logits[other].argmax(dim=1))
-            found[own] = weighted_cross_entropy(logits[own], label, weight, batch.valid)
-        return StepResult(found, {"num_pseudo": (~batch.is_labeled).sum()})
+            found[own] = (weighted_cross_entropy(logits[own], label, weight, batch.valid),)
+        return StepResult(found, {name: {"num_pseudo": num_pseudo} for name in found})
 
     def after_step(self, nets: Mapping[str, nn.Module], position: Position) -> None:
         """Count the calls."""

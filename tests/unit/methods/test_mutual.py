@@ -83,14 +83,14 @@ def test_by_hand() -> None:
         label=torch.tensor([3, 0, 1, 2]), confidence=torch.tensor([1.0, 0.9, 0.9, 0.4])
     )
     result = method_of().losses({"student": Fixed(row.repeat(4, 1))}, batch, POSITION)
-    sums = result.losses["student"]
+    sums = result.losses["student"][0]
     weights = (1.0, 0.5**2, 0.25**3, 0.0)
     expected = sum(w * -math.log(p) for w, p in zip(weights, (0.125, 0.5, 0.25, 1.0), strict=True))
     assert sums.total.item() == pytest.approx(expected, rel=1e-5)
     assert sums.num_valid.item() == 4
-    assert result.sums["num_pseudo"].item() == 3
-    assert result.sums["num_agreed"].item() == 1
-    assert result.sums["weight"].item() == pytest.approx(sum(weights[1:]), rel=1e-5)
+    assert result.sums["student"]["num_pseudo"].item() == 3
+    assert result.sums["student"]["num_agreed"].item() == 1
+    assert result.sums["student"]["weight"].item() == pytest.approx(sum(weights[1:]), rel=1e-5)
 
 
 def test_flip_learns_its_own_class_but_never_changes_a_given_label() -> None:
@@ -100,7 +100,7 @@ def test_flip_learns_its_own_class_but_never_changes_a_given_label() -> None:
     )
     sums = method_of("flip").losses({"student": Fixed(row.repeat(2, 1))}, batch, POSITION)
     expected = -math.log(0.125) - 0.6**3 * math.log(0.5)
-    assert sums.losses["student"].total.item() == pytest.approx(expected, rel=1e-5)
+    assert sums.losses["student"][0].total.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_is_not_valid_is_neither_learned_nor_counted() -> None:
@@ -110,8 +110,8 @@ def test_what_is_not_valid_is_neither_learned_nor_counted() -> None:
     result = method_of().losses(
         {"student": Counting()}, batch._replace(valid=valid, label=label), POSITION
     )
-    assert result.losses["student"].num_valid.item() == 4
-    assert result.sums["num_pseudo"].item() == 3
+    assert result.losses["student"][0].num_valid.item() == 4
+    assert result.sums["student"]["num_pseudo"].item() == 3
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -126,7 +126,7 @@ def test_a_mixed_step_is_put_together_from_the_core(rule: Rule) -> None:
     expected = weighted_cross_entropy(
         other(mix(batch.images.float())), mix(F.one_hot(label, K).float()), mix(weight), batch.valid
     )
-    torch.testing.assert_close(result.losses["student"].total, expected.total)
+    torch.testing.assert_close(result.losses["student"][0].total, expected.total)
 
 
 def test_a_mixed_sample_is_valid_if_both_halves_are() -> None:
@@ -137,7 +137,7 @@ def test_a_mixed_sample_is_valid_if_both_halves_are() -> None:
     )
     mix = draw_mix(8, 0.75, *POSITION[:3])
     both = valid & valid[mix.partner]
-    assert result.losses["student"].num_valid.item() == int(both.sum()) < 8
+    assert result.losses["student"][0].num_valid.item() == int(both.sum()) < 8
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_mixup_stays_inside_blocks() -> None:
             batch.valid[block],
         )
         total = total + part.total
-    torch.testing.assert_close(whole.losses["student"].total, total)
+    torch.testing.assert_close(whole.losses["student"][0].total, total)
 
 
 def test_the_view_is_trained_on() -> None:
@@ -207,7 +207,9 @@ def test_the_view_is_trained_on() -> None:
         black, K, rule="ones", agreement_gamma=0.0, disagreement_gamma=0.0, has_ramp=False,
         mixup=0.0, keep_max=True,
     )  # fmt: skip
-    sums = method.losses({"student": Counting().eval()}, make_batch(), POSITION).losses["student"]
+    sums = method.losses({"student": Counting().eval()}, make_batch(), POSITION).losses["student"][
+        0
+    ]
     assert seen == [POSITION]
     assert sums.mean().item() == pytest.approx(math.log(K))  # a black image decides nothing
 
@@ -226,7 +228,7 @@ def test_a_ramp_starts_with_nearly_equal_weights() -> None:
     weights = [
         method_of(has_ramp=True)
         .losses({"student": Fixed(row)}, batch, Position(0, "x", step, 1000))
-        .sums["weight"]
+        .sums["student"]["weight"]
         .item()
         for step in (0, 500, 999)
     ]
@@ -250,9 +252,9 @@ def test_pixels_go_the_same_way(mixup: float) -> None:
     method = method_of(mixup=mixup)
     one = method.losses({"student": Counting()}, batch, POSITION)
     other = method.losses({"student": Pixels()}, pixels, POSITION)
-    assert torch.equal(one.losses["student"].total, other.losses["student"].total)
-    assert {k: v.item() for k, v in one.sums.items()} == {
-        k: v.item() for k, v in other.sums.items()
+    assert torch.equal(one.losses["student"][0].total, other.losses["student"][0].total)
+    assert {k: v.item() for k, v in one.sums["student"].items()} == {
+        k: v.item() for k, v in other.sums["student"].items()
     }
 
 

@@ -1,0 +1,78 @@
+"""Formulas of the methods that label at every step; DMT's own weights live in `weighting`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dmt.core.loss import LossSums, flat_log_softmax
+
+
+def sharpen(probs: Tensor, temperature: float) -> Tensor:
+    """p ** (1/T), normalised: the lower T, the nearer to a decision.
+
+    Args:
+        probs: floating (N, K, *S), summing to 1 over K.
+        temperature: T in (0, 1]; 1 changes nothing.
+
+    Source: MixMatch (Berthelot et al., 2019), eq. 7.
+    """
+    powers = probs ** (1 / temperature)
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
+def squared_error(logits: Tensor, target: Tensor, valid: Tensor) -> LossSums:
+    """Σ_k (p_k − q_k)² over the valid terms, and their number: Brier's score.
+
+    Args:
+        logits: (N, K, *S) in any floating type; p is their softmax in float32.
+        target: q, floating (N, K, *S) summing to 1 over K; no gradient flows through it.
+        valid: bool (N, *S).
+
+    Source: the consistency of Mean Teacher (Tarvainen and Valpola, 2017) and MixMatch (2019).
+    Departure: they divide by K as well, so a weight of 75 on ten classes is 7.5 here.
+    """
+    probs_NKS = flat_log_softmax(logits).exp()
+    valid_NS = valid.reshape(probs_NKS[:, 0].shape)
+    error_NS = (probs_NKS - target.detach().float().reshape(probs_NKS.shape)).square().sum(dim=1)
+    return LossSums(torch.where(valid_NS, error_NS, 0.0).sum(), valid_NS.sum())
+
+
+def class_thresholds(threshold: Tensor, class_probs: Tensor) -> Tensor:
+    """The confidence from which a label of each class counts: τ · p̃_k / max p̃.
+
+    Args:
+        threshold: τ, scalar: how sure the model is on average.
+        class_probs: p̃, (K,): how often it expects each class.
+
+    Returns:
+        (K,): τ for the class that is expected most, less for the others.
+
+    Source: FreeMatch (Wang et al., 2023), eq. 8.
+    """
+    return threshold * class_probs / class_probs.max()
+
+
+def fairness(expected: Tensor, expected_share: Tensor, mean_probs: Tensor, share: Tensor) -> Tensor:
+    """How far the mean prediction of a batch is from the one of all batches: a cross-entropy.
+
+    Both are divided by how often each class is called, so that a class that is called often by
+    the one and rarely by the other is not held against it.
+
+    Args:
+        expected: p̃, (K,), mean probabilities over many steps.
+        expected_share: h̃, (K,), the share of labels of each class over many steps.
+        mean_probs: p̄, (K,), of the batch; the gradient flows through it.
+        share: h̄, (K,), of the batch; classes that are not called in it are left out.
+
+    Returns:
+        Scalar −Σ_k a_k log b_k with a = norm(p̃ / h̃), b = norm(p̄ / h̄).
+
+    Source: FreeMatch, eq. 10–11. Departure: the paper and its code add this with the opposite
+    sign, which drives the two apart; ours does what the text says it is for.
+    """
+    is_called = share > 0
+    aim = expected / expected_share.clamp(min=1e-6)
+    mean = torch.where(is_called, mean_probs / share.clamp(min=1e-6), 0.0)
+    aim, mean = aim / aim.sum(), mean / mean.sum().clamp(min=1e-12)
+    return -torch.where(is_called, aim.detach() * mean.clamp(min=1e-12).log(), 0.0).sum()

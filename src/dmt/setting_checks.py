@@ -1,0 +1,156 @@
+"""Settings that are fine alone and mean nothing together, or to a task or method: refused here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from dmt.config import Peers, Settings
+from dmt.data.catalog import Catalog
+from dmt.engine.plan import PRESETS, ignored_online, is_continuing, peer_names
+from dmt.errors import SettingError
+
+# Keys that one of the tasks knows nothing of: taken silently, they would mean nothing.
+_OF_SEGMENTATION = {
+    "aspp_dilations", "allow_unlabeled_classes",
+    *(f"data.{name}" for name in (
+        "max_side", "crop", "photometric", "window", "overlap", "group", "block", "test_group",
+        "labeled_list", "val_images",
+    )),
+    "online.photometric", "online.cutmix",
+}  # fmt: skip
+_OF_CLASSIFICATION = {
+    "labels_per_class",
+    *(f"data.{name}" for name in (
+        "image_size", "shift", "rotate", "fill", "randaugment", "magnitude", "cutout",
+        "val_per_class",
+    )),
+    "online.randaugment", "online.cutout",
+}  # fmt: skip
+
+
+def check_task(catalog: Catalog, keys: Collection[str]) -> None:
+    """Refuse keys that the data's task does not know.
+
+    Raises:
+        SettingError: the first of them.
+    """
+    is_dense = catalog.task == "segmentation"
+    for key in sorted(set(keys) & (_OF_CLASSIFICATION if is_dense else _OF_SEGMENTATION)):
+        other = "images with one label each" if is_dense else "segmentation"
+        raise SettingError(
+            f"{key} is for {other}, but {catalog.name} is a {catalog.task}; leave it out"
+        )
+
+
+def check_method(catalog: Catalog, settings: Settings, typed: Collection[str]) -> None:
+    """Refuse a method that the task has not, and settings that mean nothing to it.
+
+    Raises:
+        SettingError: the first of them.
+    """
+    name, preset = settings.method, PRESETS[settings.method]
+    if catalog.task not in preset.tasks:
+        others = ", ".join(other for other, each in PRESETS.items() if catalog.task in each.tasks)
+        raise SettingError(
+            f"method={name} is for images with one label each, but {catalog.name} is a "
+            f"{catalog.task}; there are {others}"
+        )
+    of_online = sorted(key for key in typed if key.startswith("online."))
+    if preset.online is None:
+        if of_online:
+            others = ", ".join(other for other, each in PRESETS.items() if each.online)
+            raise SettingError(
+                f"{of_online[0]} is for methods that label at every step ({others}), not for "
+                f"method={name}; leave it out"
+            )
+        return
+    ignored = [key for key in of_online if key.removeprefix("online.") in ignored_online(settings)]
+    for is_wrong, sentence in (
+        (bool(ignored), f"{(ignored or [''])[0]} means nothing to method={name}; leave it out"),
+        (
+            settings.schedule == "chain",
+            f"schedule=chain is for rounds, and method={name} has none; leave it out",
+        ),
+        (
+            settings.peers.labeled_subset == "dms",
+            f"peers.labeled_subset=dms is for rounds, and method={name} shows both peers the same "
+            "batches; leave it out",
+        ),
+        (
+            settings.baseline == "round0",
+            f"baseline=round0 is for rounds, and method={name} has none; set baseline=equal",
+        ),
+        (
+            "weighting.ramp" in typed,
+            f"weighting.ramp is for rounds, and method={name} has none; set online.gamma_ramp",
+        ),
+        (
+            preset.online.teacher == "average" and not settings.student.ema_decay,
+            f"method={name} learns from averaged weights; set student.ema_decay above 0",
+        ),
+    ):
+        if is_wrong:
+            raise SettingError(sentence)
+
+
+def check_combinations(settings: Settings, typed: Collection[str]) -> None:
+    """Refuse settings that would be taken and then mean nothing.
+
+    Raises:
+        SettingError: the first such pair, and what to set instead.
+    """
+    is_single = len(peer_names(settings)) == 1
+    is_over_run = settings.student.lr_span == "run"
+    fractions = settings.selection.fractions
+    for is_wrong, sentence in (
+        (settings.init_from is not None, "init_from is not available yet; leave it out"),
+        (
+            is_over_run and not is_continuing(settings),
+            "student.lr_span=run needs schedule=pair and student.start=continue; set "
+            "student.lr_span=stage",
+        ),
+        (
+            is_over_run and settings.baseline == "round0",
+            "baseline=round0 would compare with a model whose learning rate is still high; set "
+            "student.lr_span=stage, or baseline=equal",
+        ),
+        (
+            settings.oracle and bool(settings.folds),
+            "oracle=true is not judged with folds; leave one of them out",
+        ),
+        (
+            fractions is not None and len(fractions) != settings.rounds,
+            f"selection.fractions names {len(fractions or [])} for rounds={settings.rounds}; "
+            "give one a round, or leave it out",
+        ),
+        (
+            is_single and settings.peers.b != Peers().b,
+            f"peers.b is set, but method={settings.method} schedule={settings.schedule} trains "
+            "one model at a time; leave it out",
+        ),
+        (
+            is_single and settings.peers.labeled_subset == "dms",
+            "peers.labeled_subset=dms makes two peers different; it needs schedule=pair and a "
+            "method of two models",
+        ),
+        (
+            bool(settings.aspp_dilations)
+            and not any(
+                re.fullmatch(r"deeplab_v2:[^:]+", name or settings.model)
+                for name in (settings.model, settings.peers.a.model, settings.peers.b.model)
+            ),
+            "aspp_dilations is for model=deeplab_v2:BACKBONE without dilations in its name; leave "
+            "one of the two out",
+        ),
+        (
+            "data.overlap" in typed and settings.data.window is None,
+            "data.overlap is of windows; set data.window= as well, or leave it out",
+        ),
+        (
+            is_single and settings.baseline == "pair",
+            "baseline=pair is for a pair of peers; set baseline=equal",
+        ),
+    ):
+        if is_wrong:
+            raise SettingError(sentence)
