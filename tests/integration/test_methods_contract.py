@@ -91,7 +91,7 @@ def is_quick(method: str, data: str) -> bool:
         )
         for data in _DATA
         for method, preset in PRESETS.items()
-        if data == "digits" or preset.is_for_pixels
+        if data == "digits" or "segmentation" in preset.tasks
     ],
 )
 def whole(request, tmp_path_factory: pytest.TempPathFactory) -> Whole:
