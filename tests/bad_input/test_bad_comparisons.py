@@ -57,7 +57,8 @@ def test_a_method_that_the_task_has_not(here: Path, monkeypatch) -> None:
     refused_untouched(
         "compare",
         ["shapes:32", "methods=dmt,flip", "seeds=0", "out=c"],
-        "method=flip is not for a segmentation, which shapes:32 is; those that are: supervised, ",
+        "method=flip is for images with one label each, but shapes:32 is a segmentation; there are "
+        "supervised, ",
         "dmt",
     )
 
