@@ -113,7 +113,7 @@ def test_a_setting_is_refused(words: str, part: str, here: Path) -> None:
 SCENES = (
     ("labels_per_class=3", "labels_per_class is for images with one label each"),
     ("method=mixmatch", "is a segmentation; there are supervised, self-training"),
-    ("method=cps online.randaugment=1", "online.randaugment is for images with one label each"),
+    ("online.randaugment=1", "online.randaugment is for images with one label each"),
     ("data.randaugment=1", "data.randaugment is for images with one label each"),
     ("data.crop=axb", "data.crop=axb does not work: give a side, or height and width"),
     ("data.crop=0", "data.crop"),

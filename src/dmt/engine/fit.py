@@ -78,6 +78,11 @@ class Learner:
                 weight_decay=spec.weight_decay,
                 fused=fused,
             )
+            if spec.momentum:
+                # The fused step takes a new buffer as it lies in memory where fp16's scaler skips
+                # the first step. From zeros the first step is the same to the bit.
+                for parameter in net.parameters():
+                    self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         else:
             self.optimizer = torch.optim.AdamW(
                 net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, fused=fused
