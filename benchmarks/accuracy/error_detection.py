@@ -5,7 +5,7 @@
 
 Each argument is the folder of a run, or a file of lines that hold a `summary`. Runs are put
 together by data set and method; a run's figure of a round is the mean over its teachers. Average
-precision and AUROC in % (mean ± sd over seeds), then paired differences of average precision with
+precision and AUROC in % (mean ± sd over seeds), and paired differences of average precision with
 95 % t intervals over seeds.
 """
 
@@ -19,6 +19,11 @@ from typing import Any
 
 Figures = dict[tuple[str, int], float]  # (score, round): mean over the teachers, in %
 
+TABLES = {
+    "ap": "average precision in finding wrong labels among all pseudo labels",
+    "auroc": "AUROC in the same",
+    "ap_selected": "average precision among the selected labels, which are learned",
+}
 PAIRS = (
     ("disagreement", "confidence"),
     ("dmt_weight", "confidence"),
@@ -38,12 +43,13 @@ def summaries(path: Path) -> list[dict[str, Any]]:
 def figures(summary: dict[str, Any], field: str) -> Figures:
     """What is on record of one run; `share_wrong` is the average precision of a random order."""
     found: dict[tuple[str, int], list[float]] = {}
+    among = "_selected" if field.endswith("_selected") else ""
     for record in summary["rounds"]:
         for each in record.get("error_detection", {}).values():
-            if 0 < each["num_wrong"] < each["num_labels"]:
-                if field == "ap":
-                    share = each["num_wrong"] / each["num_labels"]
-                    found.setdefault(("share_wrong", record["round"]), []).append(share)
+            total, wrong = each[f"num{among or '_labels'}"], each[f"num{among}_wrong"]
+            if 0 < wrong < total:
+                if field.startswith("ap"):
+                    found.setdefault(("share_wrong", record["round"]), []).append(wrong / total)
                 for name, score in each["scores"].items():
                     found.setdefault((name, record["round"]), []).append(score[field])
     return {key: 100 * statistics.mean(values) for key, values in found.items()}
@@ -102,10 +108,11 @@ def main() -> None:
     for (dataset, method), members in groups.items():
         known = [each for each in members if figures(each, "ap")]
         print(f"\n{dataset}, {method}: {len(known)} of {len(members)} runs have such a record")
-        for field, title in (("ap", "average precision"), ("auroc", "AUROC")) if known else ():
-            print(f"\n{title} in finding wrong pseudo labels, %\n")
-            print("\n".join(table([figures(each, field) for each in known])))
-        print("\n" + "\n".join(differences([figures(each, "ap") for each in known])))
+        for field, title in TABLES.items() if known else ():
+            runs = [figures(each, field) for each in known]
+            print("\n".join(["", f"{title}, %", "", *table(runs)]))
+            if field.startswith("ap"):
+                print("\n".join(["", *differences(runs)]))
 
 
 if __name__ == "__main__":
