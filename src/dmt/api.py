@@ -210,7 +210,7 @@ def _settings(
         only = settings.peers.model_copy(update={"b": Peers().b, "labeled_subset": "all"})
         settings = settings.model_copy(update={"peers": only})
     _check_task(catalog, flat_words(overrides))
-    _check_method(catalog, settings.method)
+    _check_method(catalog, settings)
     _check_combinations(settings, flat_words(overrides))
     for key, weights in (
         ("weights", settings.weights),
@@ -245,17 +245,17 @@ def _check_task(catalog: Catalog, keys: Collection[str]) -> None:
         )
 
 
-def _check_method(catalog: Catalog, method: str) -> None:
-    """Refuse a method that is not defined for the data's task.
+def _check_method(catalog: Catalog, settings: Settings) -> None:
+    """Refuse a method that the data's task has not.
 
     Raises:
-        SettingError: it, and those that are.
+        SettingError: it, and those that there are.
     """
-    if catalog.task not in PRESETS[method].tasks:
-        able = [name for name, preset in PRESETS.items() if catalog.task in preset.tasks]
+    if catalog.task == "segmentation" and not PRESETS[settings.method].is_for_pixels:
+        others = ", ".join(name for name, each in PRESETS.items() if each.is_for_pixels)
         raise SettingError(
-            f"method={method} is not for a {catalog.task}, which {catalog.name} is; "
-            f"those that are: {', '.join(able)}"
+            f"method={settings.method} is for images with one label each, but {catalog.name} is a "
+            f"segmentation; there are {others}"
         )
 
 

@@ -53,12 +53,12 @@ def test_no_data(here: Path) -> None:
 
 
 def test_a_method_that_the_task_has_not(here: Path, monkeypatch) -> None:
-    monkeypatch.setitem(PRESETS, "flip", Preset(2, "flip", tasks=("classification",)))
+    monkeypatch.setitem(PRESETS, "flip", Preset(2, "flip", is_for_pixels=False))
     refused_untouched(
         "compare",
         ["shapes:32", "methods=dmt,flip", "seeds=0", "out=c"],
-        "method=flip is not for a segmentation, which shapes:32 is; those that are: supervised, ",
-        "dmt",
+        "method=flip is for images with one label each, but shapes:32 is a segmentation",
+        "naive, dmt",
     )
 
 

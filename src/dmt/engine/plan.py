@@ -24,12 +24,11 @@ from dmt.engine.stage import LabelStage, Preprocessing, Role, Stage, TrainStage,
 
 @dataclass(frozen=True)
 class Preset:
-    """What a method's name means: how many models teach each other, the rule of weights, and for
-    which tasks it is defined."""
+    """What a method's name means: how many models teach each other, and the rule of weights."""
 
     num_peers: int
     rule: Rule
-    tasks: tuple[str, ...] = ("classification", "segmentation")
+    is_for_pixels: bool = True  # defined for a segmentation too
 
 
 PRESETS = {
