@@ -24,7 +24,7 @@ class Listing:
         images: files with a suffix in `decode.IMAGE_SUFFIXES`.
         others: every other file.
         folders: every folder, empty ones too.
-        hidden: folders whose name begins with a dot; what is in them is not listed.
+        hidden: folders that hold images and whose name begins with a dot; they are not entered.
     """
 
     images: list[str] = field(default_factory=list)
@@ -91,7 +91,7 @@ def walk(
                 for entry in entries:
                     if not entry.name.startswith("."):
                         _sort_in(entry, prefix, ancestors, limit, found, stack)
-                    elif is_folder(entry) and not entry.is_symlink():
+                    elif _is_hiding_images(entry):
                         found.hidden.append(prefix + entry.name)
         except OSError as error:
             raise DataError(
@@ -125,6 +125,18 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself, or into a folder that may not be read
+        return False
+
+
+def _is_hiding_images(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder with an image directly in it. No link is followed, and what
+    cannot be read hides nothing: hidden folders are other programs'."""
+    try:
+        if not entry.is_dir(follow_symlinks=False):
+            return False
+        with os.scandir(entry.path) as inside:
+            return any(is_image(each.name) for each in inside)
+    except OSError:
         return False
 
 

@@ -11,6 +11,20 @@ from dmt.data.finding import image_paths, walk
 from dmt.errors import DataError
 
 
+def test_hidden_folders_are_named_where_they_hold_images_and_not_entered(tmp_path: Path) -> None:
+    for name in [".git/objects/x", ".thumbs/x.PNG", "a/..x/1.jpg", "a/y.png", ".cache/deep/x.png"]:
+        place = tmp_path / "data" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.png").touch()
+    (tmp_path / "data" / ".linked").symlink_to(tmp_path / "other")
+    (tmp_path / "data" / ".thumbs" / "out").symlink_to(tmp_path / "other")
+    found = walk(tmp_path / "data")
+    assert found.hidden == [".thumbs", "a/..x"]
+    assert (found.images, found.others) == (["a/y.png"], [])
+
+
 def test_walk_sorts_files_by_suffix_and_skips_hidden_names(tmp_path: Path) -> None:
     for name in ["b/x.PNG", 'a/it\'s "ü"\n1.jpeg', "a/notes.txt", ".hidden/x.png", "a/.x.png"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)

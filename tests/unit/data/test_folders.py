@@ -6,6 +6,7 @@ import pytest
 
 from dmt.data.catalog import Catalog, Part, natural_key
 from dmt.data.layouts import open_catalog
+from dmt.data.layouts.folders import read_folders
 from dmt.errors import DataError
 
 
@@ -153,6 +154,15 @@ def test_a_link_out_of_the_data_folder_is_refused(tmp_path: Path) -> None:
     (root / "unlabeled" / "x").symlink_to(tmp_path / "secret")
     with pytest.raises(DataError, match="leaves the data folder"):
         open_catalog(root)
+
+
+def test_images_in_a_hidden_folder_are_told_and_its_links_stop_nothing(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "data", "labeled/a/1.png", "labeled/b/1.png", "labeled/..x/1.png",
+                  "unlabeled/1.png", "unlabeled/.venv/readme.txt")  # fmt: skip
+    (folder / "unlabeled" / ".venv" / "lib").symlink_to(tmp_path)
+    (told,) = read_folders(folder).problems
+    assert (told.kind, told.path) == ("ignored-folder", "labeled/..x")
+    assert "its name begins with a dot" in told.message
 
 
 def test_natural_order_takes_numbers_of_any_length() -> None:

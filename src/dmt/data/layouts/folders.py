@@ -43,13 +43,7 @@ class _Rows:
         """What lies below `folder`; what is no image is noted."""
         found = walk(folder, root, follow_links=self.follow_links)
         self.others += found.others
-        for path in found.hidden:
-            if walk(root / path, root, follow_links=self.follow_links).images:
-                self.tell(
-                    "ignored-folder",
-                    path,
-                    f"the images in {shown(path)}/ are not used, since its name begins with a dot",
-                )
+        self.problems += hidden_folders(found)
         return found
 
     def tell(self, kind: str, path: str, message: str) -> None:
@@ -285,6 +279,15 @@ def ignored_files(others: list[str]) -> list[Problem]:
     told = ", ".join(f"{shown(kind)}: {num}" for kind, num in kinds.most_common(4))
     message = f"{_count(len(others), 'file')} {_be(len(others))} no image by suffix ({told})"
     return [Problem("ignored-files", min(others), message)]
+
+
+def hidden_folders(found: Listing) -> list[Problem]:
+    """The problems to tell of folders that hold images but are passed over for their names."""
+    reason = "are not used, since its name begins with a dot"
+    return [
+        Problem("ignored-folder", path, f"the images in {shown(path)}/ {reason}")
+        for path in found.hidden
+    ]
 
 
 def _count(num: int, noun: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from dmt.data.catalog import UNLABELED, Catalog, MaskFiles, Part, Problem, natural_key
 from dmt.data.decode import shown
 from dmt.data.finding import is_folder, walk
-from dmt.data.layouts.folders import ignored_files, refuse_twins
+from dmt.data.layouts.folders import hidden_folders, ignored_files, refuse_twins
 from dmt.data.mask_files import Coding
 from dmt.errors import DataError
 
@@ -30,9 +30,10 @@ class SceneRows:
     follow_links: bool = False
 
     def images_in(self, root: Path, folder: Path) -> list[str]:
-        """The images below `folder`, relative to `root`; other files are noted."""
+        """The images below `folder`, relative to `root`; what is passed over is noted."""
         found = walk(folder, root, follow_links=self.follow_links)
         self.others += found.others
+        self.problems += hidden_folders(found)
         return found.images
 
     def tell(self, kind: str, path: str, message: str) -> None:

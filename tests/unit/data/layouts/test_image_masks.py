@@ -11,6 +11,7 @@ from PIL import Image
 from dmt.data.catalog import Catalog, Part
 from dmt.data.layouts import open_catalog
 from dmt.data.layouts.class_names import read_class_list
+from dmt.data.layouts.image_masks import read_image_masks
 from dmt.data.masks import read_mask, scan_masks
 from dmt.errors import DataError
 from trees import save_image, save_index, scene, write_image_masks
@@ -116,6 +117,13 @@ def test_a_link_out_of_the_data_folder_is_refused(tmp_path: Path) -> None:
     (root / "masks" / "2.png").symlink_to(tmp_path / "2.png")
     with pytest.raises(DataError, match="leaves the data folder"):
         open_catalog(root)
+
+
+def test_images_in_a_hidden_folder_are_told(tmp_path: Path) -> None:
+    root = place(tmp_path, "images/1.png", "images/2.png", "images/.old/3.png", "masks/1.png")
+    (root / "classes.txt").write_text("a\nb\n")
+    told = [(p.kind, p.path) for p in read_image_masks(root).problems]
+    assert told == [("ignored-folder", "images/.old")]
 
 
 def test_masks_as_colour_pictures(tmp_path: Path) -> None:
