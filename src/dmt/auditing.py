@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from dmt.config import Settings
 from dmt.data.catalog import Catalog
@@ -61,7 +60,7 @@ class Answer(Record):
     label_a: str
     confidence_a: float
     label_b: str
-    confidence_b: float
+    confidence_b: float | None
     score: float
 
 
@@ -83,8 +82,12 @@ def read_answers(run: Path) -> Answers | None:
     if not path.exists():
         return None
     try:
-        return Answers.model_validate(read_json(path))
-    except ValidationError as error:
+        found = Answers.model_validate(read_json(path))
+        for name in (name for pair in found.weights for name in pair):
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(name)
+        return found
+    except ValueError as error:  # of which pydantic's is one
         raise RunError(
             f"{path} was not written by this version of dmt; remove it and ask again with --audit"
         ) from error
@@ -172,7 +175,7 @@ def _train(
             seed=settings.seed,
             image_size=image_size,
             checkpoint_every=settings.checkpoint_every,
-            allow_code=True,  # checked before
+            allow_code=settings.trust_code,
             paths=catalog.paths,
             listener=listener,
             stop=stop,
@@ -227,7 +230,7 @@ def _image_answers(
 
     These are labels that `split` gave to training; its hidden ones are in no fold.
     """
-    model = open_classifier(weights, settings, catalog.classes, trust_code=True)
+    model = open_classifier(weights, settings, catalog.classes)
     given = split.labels[np.searchsorted(split.labeled, ids)]
     parts = [[each.numpy() for each in batch]
              for batch in model.predict_peers(images_of(catalog, ids))]  # fmt: skip
@@ -235,12 +238,14 @@ def _image_answers(
     scores = improbability(given, *probs)
     calls = [(each.argmax(1), each.max(1)) for each in probs]
     for row, id in enumerate(ids.tolist()):
-        said = [(catalog.classes[label[row]], float(sure[row])) for label, sure in calls]
-        said += [("", 0.0)] * (2 - len(said))
+        said: list[tuple[str, Any]] = [
+            (catalog.classes[label[row]], float(sure[row])) for label, sure in calls
+        ]
+        (label_a, sure_a), (label_b, sure_b) = [*said, ("", None)][:2]
         yield Answer(
             path=catalog.paths[id], fold=fold, given=catalog.classes[given[row]],
-            label_a=said[0][0], confidence_a=said[0][1],
-            label_b=said[1][0], confidence_b=said[1][1], score=float(scores[row]),
+            label_a=label_a, confidence_a=sure_a, label_b=label_b, confidence_b=sure_b,
+            score=float(scores[row]),
         )  # fmt: skip
 
 
@@ -249,7 +254,7 @@ def _scene_answers(
     ids: NDArray[np.int64], fold: int,
 ) -> Iterator[Answer]:  # fmt: skip
     """As `_image_answers`, of masks."""
-    models = open_segmenters(weights, settings, catalog.classes, trust_code=True)
+    models = open_segmenters(weights, settings, catalog.classes)
     num_classes = len(catalog.classes)
     for id in ids.tolist():
         mask = split.given(id)
@@ -259,6 +264,6 @@ def _scene_answers(
         sure = [float(each.max(axis=0).mean()) for each in probs]
         yield Answer(
             path=catalog.paths[id], fold=fold, given="", label_a="", confidence_a=sure[0],
-            label_b="", confidence_b=sure[-1] if len(sure) > 1 else 0.0,
+            label_b="", confidence_b=sure[1] if len(sure) > 1 else None,
             score=float(is_wrong.sum() / max(1, (mask < num_classes).sum())),
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,39 +59,46 @@ def last_peers(run: Path, settings: Settings) -> LastPeers:
 
 
 def open_classifier(
-    weights: Sequence[Path], settings: Settings, classes: Sequence[str], *,
-    device: str = "auto", trust_code: bool = False,
-) -> Model:  # fmt: skip
+    weights: Sequence[Path], settings: Settings, classes: Sequence[str]
+) -> Model:
     """Networks that are asked together; `Model.predict_peers` says what each answers.
 
     Raises:
         RunError, SettingError: as `using.load`.
     """
-    model = open_model(
-        weights, None, settings, tuple(classes),
-        task="classification", device=device, workers=settings.workers, trust_code=trust_code,
-    )  # fmt: skip
+    model = _open(weights, settings, classes, "classification")
     assert isinstance(model, Model)
     return model
 
 
 def open_segmenters(
-    weights: Sequence[Path], settings: Settings, classes: Sequence[str], *,
-    device: str = "auto", trust_code: bool = False,
-) -> list[Segmenter]:  # fmt: skip
+    weights: Sequence[Path], settings: Settings, classes: Sequence[str]
+) -> list[Segmenter]:
     """Every network by itself.
 
     Raises:
         RunError, SettingError: as `using.load`.
     """
-    found = [
-        open_model(
-            [path], None, settings, tuple(classes),
-            task="segmentation", device=device, workers=settings.workers, trust_code=trust_code,
-        )
-        for path in weights
-    ]  # fmt: skip
+    found = [_open([path], settings, classes, "segmentation") for path in weights]
     return [each for each in found if isinstance(each, Segmenter)]
+
+
+def _open(
+    weights: Sequence[Path],
+    settings: Settings,
+    classes: Sequence[str],
+    task: Literal["classification", "segmentation"],
+) -> Model | Segmenter:
+    return open_model(
+        weights,
+        None,
+        settings,
+        tuple(classes),
+        task=task,
+        device=settings.device,
+        workers=settings.workers,
+        trust_code=settings.trust_code,
+    )
 
 
 def images_of(catalog: Catalog, rows: NDArray[np.int64]) -> Sequence[Any]:

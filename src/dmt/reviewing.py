@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dmt.auditing import AUDIT, Answers, audit, read_answers
+from dmt.auditing import Answers, audit, read_answers
 from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
@@ -44,7 +44,7 @@ from dmt.peers import (
     probabilities_at,
     resized,
 )
-from dmt.predicting import write_csv
+from dmt.predicting import named, write_csv
 from dmt.records import is_finished, read_data
 from dmt.review_pictures import Pictures
 from dmt.using import settings_of
@@ -115,18 +115,19 @@ def review(
             f"{path} was trained on other classes than its data have now; put the data back as "
             "they were, or train anew"
         )
-    settings = settings.model_copy(update={"device": device})
-    pool = _Asked(catalog, settings, peers, trust_code).rank(data["files"], balanced, show)
+    settings = settings.model_copy(update={"device": device, "trust_code": trust_code})
+    pool = _Asked(catalog, settings, peers).rank(data["files"], balanced, show)
     has_folds = settings.folds > 0 and is_finished(path)
     answers = read_answers(path)
     if is_auditing or (answers is None and has_folds):
         answers = answers if answers is not None and folds in {None, answers.folds} else audit(
             path, settings, catalog, folds=folds, listener=listener
         )  # fmt: skip
-    wrong = [] if answers is None else _wrong_rows(answers)
-    write_csv([*pool, *wrong], str(path / TABLE), ReviewRow._fields)
+    wrong = [] if answers is None else _wrong_rows(answers, frozenset(catalog.paths))
+    lines = ((named(Path(row[0])), row[1], str(row[2]), *row[3:]) for row in (*pool, *wrong))
+    write_csv(lines, str(path / TABLE), ReviewRow._fields)
     marked = [row for row in wrong if _is_marked(row, catalog)]
-    notes = _notes(path, peers, answers, trust_code)
+    notes = _notes(path, peers, answers)
     shown_rows = [*pool[:show], *marked[:show]]
     pictures, more = _pictures(path, catalog, settings, peers, answers, shown_rows)
     page = Review(
@@ -148,7 +149,7 @@ def review(
         path / TABLE,
         len(pool),
         None if answers is None else len(marked),
-        page.notes if isinstance(page.notes, list) else list(page.notes),
+        notes + more,
     )
 
 
@@ -159,7 +160,7 @@ def _how(run: Path) -> str:
     )
 
 
-def _notes(run: Path, peers: LastPeers, answers: Answers | None, trust_code: bool) -> list[str]:
+def _notes(run: Path, peers: LastPeers, answers: Answers | None) -> list[str]:
     notes = []
     if not is_finished(run):
         notes.append(
@@ -178,11 +179,13 @@ def _notes(run: Path, peers: LastPeers, answers: Answers | None, trust_code: boo
     return notes
 
 
-def _wrong_rows(answers: Answers) -> list[ReviewRow]:
+def _wrong_rows(answers: Answers, paths: frozenset[str]) -> list[ReviewRow]:
+    """Rows of the images that are still there."""
+    there = [each for each in answers.rows if each.path in paths]
     return [
         ReviewRow(each.path, WRONG, rank, each.given, each.label_a, each.confidence_a,
                   each.label_b, each.confidence_b, each.score)
-        for rank, each in enumerate(answers.rows, 1)
+        for rank, each in enumerate(there, 1)
     ]  # fmt: skip
 
 
@@ -196,13 +199,10 @@ def _is_marked(row: ReviewRow, catalog: Catalog) -> bool:
 class _Asked:
     """The pool, asked what the peers make of it."""
 
-    def __init__(
-        self, catalog: Catalog, settings: Settings, peers: LastPeers, trust_code: bool
-    ) -> None:
+    def __init__(self, catalog: Catalog, settings: Settings, peers: LastPeers) -> None:
         self._catalog = catalog
         self._settings = settings
         self._peers = peers
-        self._trust_code = trust_code
 
     def rank(self, files: Sequence[Any], balanced: bool, num: int) -> list[ReviewRow]:
         """All unlabeled images as rows, the best to label first; the first `num` are diverse."""
@@ -226,10 +226,7 @@ class _Asked:
 
     def _images(self, ids: NDArray[np.int64], balanced: bool, num: int) -> Any:
         catalog = self._catalog
-        model = open_classifier(
-            self._peers.weights, self._settings, catalog.classes,
-            device=self._settings.device, trust_code=self._trust_code,
-        )  # fmt: skip
+        model = open_classifier(self._peers.weights, self._settings, catalog.classes)
         parts = [[each.numpy() for each in batch]
                  for batch in model.predict_peers(images_of(catalog, ids))]  # fmt: skip
         probs = [np.concatenate(each) for each in zip(*parts, strict=True)]
@@ -249,7 +246,8 @@ class _Asked:
     def _scenes(self, ids: NDArray[np.int64], balanced: bool, num: int) -> Any:
         if balanced:
             raise SettingError("balanced=true is for images with one label each; leave it out")
-        catalog, models = self._catalog, _open_scenes(self._catalog, self._settings, self._peers)
+        catalog = self._catalog
+        models = open_segmenters(self._peers.weights, self._settings, catalog.classes)
         scores, said, features = [], [], []
         for id in ids.tolist():
             image = _fitted(catalog, id, self._settings)
@@ -271,15 +269,9 @@ def _whole_order(
     return np.concatenate([some[diverse_order(score[some], features, num)], others])
 
 
-def _said(answers: Sequence[tuple[str, float]]) -> tuple[str, float, str, float]:
-    first, second = [*answers, ("", 0.0)][:2]
+def _said(answers: Sequence[tuple[str, float | None]]) -> tuple[Any, ...]:
+    first, second = [*answers, ("", None)][:2]
     return (*first, *second)
-
-
-def _open_scenes(catalog: Catalog, settings: Settings, peers: LastPeers) -> list[Segmenter]:
-    return open_segmenters(
-        peers.weights, settings, catalog.classes, device=settings.device, trust_code=True
-    )
 
 
 def _fitted(catalog: Catalog, id: int, settings: Settings) -> NDArray[np.uint8]:
@@ -342,13 +334,9 @@ class _SceneDrawer:
 
     def _open(self, fold: int | None) -> list[Segmenter]:
         if fold not in self._models:
-            self._models.clear()  # rows of a fold are not in a row, but memory is short
             weights = self._peers.weights
             if fold is not None:
                 assert self._answers is not None
                 weights = [self._run / each for each in self._answers.weights[fold]]
-            self._models[fold] = open_segmenters(
-                weights, self._settings, self._catalog.classes,
-                device=self._settings.device, trust_code=True,
-            )  # fmt: skip
+            self._models[fold] = open_segmenters(weights, self._settings, self._catalog.classes)
         return self._models[fold]

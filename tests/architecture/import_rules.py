@@ -14,9 +14,10 @@ BELOW_TASKS = ("engine", "data", "models", "metrics", "core")
 API = (
     "api", "using", "session", "sizing", "materials", "image_material", "scene_material",
     "machine", "checkup", "mask_checkup", "data_checkup", "predicting", "mask_predicting",
-    "mask_evaluation", "stopping",
+    "mask_evaluation", "stopping", "peers", "auditing", "reviewing", "review_pictures",
+    "correcting",
 )  # one row of the house  # fmt: skip
-COMMAND = ("cli", "board_command", "live", "printing", "options", "exits", "doctor")
+COMMAND = ("cli", "board_command", "review_command", "live", "printing", "options", "exits", "doctor")
 EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
 
 # Room -> what it may import from dmt, besides FREE. A name stands for itself and all inside it.
@@ -25,6 +26,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "cli": (*EVERYTHING, *API, *COMMAND),
     "board_command": ("insight", "printing", "options"),
+    "review_command": ("reviewing", "correcting", "live", "printing", "options"),
     "live": ("engine.stage",),
     "printing": (),
     "options": (),

@@ -29,7 +29,7 @@ class ReviewRow(NamedTuple):
     label_a: str
     confidence_a: float  # 0–1
     label_b: str  # empty where there is one model
-    confidence_b: float
+    confidence_b: float | None
     score: float  # 0–1, what the rank comes from
 
 
@@ -97,8 +97,8 @@ def _facts(review: Review) -> str:
         "classes": list(review.classes),
         "peers": list(review.peers),
         "rows": [
-            [*row[:5], round(row.confidence_a, 4), row.label_b, round(row.confidence_b, 4),
-             round(row.score, 4), list(review.pictures.get((row.path, row.section), ()))]
+            [*row[:5], round(row.confidence_a, 4), row.label_b,
+             None if row.confidence_b is None else round(row.confidence_b, 4), round(row.score, 4), list(review.pictures.get((row.path, row.section), ()))]
             for row in review.rows
         ],
     }  # fmt: skip
