@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dmt.config import Peers, Settings, flat_words, may_follow_links, resolve
+from dmt.continuing import taken_over
 from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
 from dmt.engine.folder import RunFolder
@@ -181,6 +182,8 @@ def _settings(
         # A recipe of two peers may be asked for a method of one: the second means nothing then.
         only = settings.peers.model_copy(update={"b": Peers().b, "labeled_subset": "all"})
         settings = settings.model_copy(update={"peers": only})
+    if settings.init_from is not None:
+        settings = taken_over(settings, flat_words(overrides))
     _check_task(catalog, flat_words(overrides))
     _check_combinations(settings, flat_words(overrides))
     for key, weights in (
@@ -226,7 +229,10 @@ def _check_combinations(settings: Settings, typed: Collection[str]) -> None:
     is_over_run = settings.student.lr_span == "run"
     fractions = settings.selection.fractions
     for is_wrong, sentence in (
-        (settings.init_from is not None, "init_from is not available yet; leave it out"),
+        (
+            settings.init_from is not None and bool(settings.folds),
+            "folds judges by labels that init_from's run has seen; leave one of the two out",
+        ),
         (
             is_over_run and not is_continuing(settings),
             "student.lr_span=run needs schedule=pair and student.start=continue; set "

@@ -196,9 +196,7 @@ def _audit_settings(run: Path, settings: Settings, folds: int | None) -> Setting
     return settings.model_copy(update={**changes, "baseline": "none", "student": student})
 
 
-def _begin_or_go_on(
-    folder: RunFolder, settings: Settings, catalog: Catalog, split: Parts
-) -> None:
+def _begin_or_go_on(folder: RunFolder, settings: Settings, catalog: Catalog, split: Parts) -> None:
     data = fingerprint(catalog, split)
     if not (folder.path / DATA).exists():
         sizes = sizes_of(split, catalog).__dict__

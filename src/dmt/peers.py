@@ -58,9 +58,7 @@ def last_peers(run: Path, settings: Settings) -> LastPeers:
     return LastPeers(found, last_round, weights, len(names) == 2)
 
 
-def open_classifier(
-    weights: Sequence[Path], settings: Settings, classes: Sequence[str]
-) -> Model:
+def open_classifier(weights: Sequence[Path], settings: Settings, classes: Sequence[str]) -> Model:
     """Networks that are asked together; `Model.predict_peers` says what each answers.
 
     Raises:

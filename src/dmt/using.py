@@ -113,9 +113,7 @@ def open_model(
             runtime,
             num_workers(workers),
         )
-    return Model(
-        networks, another, classes, networks[0].image_size, runtime, num_workers(workers)
-    )
+    return Model(networks, another, classes, networks[0].image_size, runtime, num_workers(workers))
 
 
 def evaluate(

@@ -15,7 +15,7 @@ API = (
     "api", "using", "session", "sizing", "materials", "image_material", "scene_material",
     "machine", "checkup", "mask_checkup", "data_checkup", "predicting", "mask_predicting",
     "mask_evaluation", "stopping", "peers", "auditing", "reviewing", "review_pictures",
-    "correcting",
+    "correcting", "continuing",
 )  # one row of the house  # fmt: skip
 COMMAND = ("cli", "board_command", "review_command", "live", "printing", "options", "exits", "doctor")
 EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)

@@ -21,6 +21,9 @@ from dmt.core.weighting import Rule
 from dmt.engine.fit import FitSpec
 from dmt.engine.stage import LabelStage, Preprocessing, Role, Stage, TrainStage, Weights
 
+START = "init"
+"""Where in a run's folder lie the networks that its round 0 goes on from: `init/a`, `init/b`."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -154,6 +157,7 @@ def _on_labels(
         needs=(),
         fit=_fit(settings, settings.initial, num_steps, settings.batch_size),
         **_network(settings, peer),
+        start=f"{START}/{peer}" if settings.init_from is not None and role == "round" else None,
         sees=sees,
     )
 

@@ -217,7 +217,10 @@
   $("undo").addEventListener("click", undo);
   $("save").addEventListener("click", save);
   addEventListener("scroll", soon, { passive: true });
-  addEventListener("resize", filter);
+  addEventListener("resize", () => {
+    if (parseFloat(getComputedStyle(main).getPropertyValue("--row")) !== height) filter();
+    else soon();
+  });
   addEventListener("keydown", (event) => {
     const isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping) return;
