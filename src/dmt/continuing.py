@@ -1,4 +1,4 @@
-"""`init_from=RUN`: a run whose round 0 begins from another run's peers. Not resuming, which is `api`'s.
+"""`init_from=RUN`: round 0 begins from another run's peers. Going on with a run is `api`'s.
 
 The peers' weights are copied into the new run's folder, so that it needs the old one no more.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.fingerprint import content_hashes
-from dmt.data.splits import Parts
+from dmt.data.splits import Kept
 from dmt.engine.folder import RunFolder
 from dmt.engine.plan import START, peer_names
 from dmt.errors import DmtError, SettingError
@@ -129,7 +129,7 @@ def without_known(split: Any, catalog: Catalog, known: Collection[tuple[int, str
     """
     contents = content_hashes(catalog)
 
-    def fresh(part: Parts) -> np.ndarray[Any, Any]:
+    def fresh(part: Kept) -> np.ndarray[Any, Any]:
         return np.array([id for id in part.ids if contents[id] not in known], dtype=np.int64)
 
     test, val = split.test.restrict(fresh(split.test)), split.val.restrict(fresh(split.val))

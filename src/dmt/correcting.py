@@ -1,4 +1,4 @@
-"""`dmt apply`: a person's corrections, checked, as a new label file. Nothing that is there changes."""
+"""`dmt apply`: a person's corrections, checked, as a new label file. It changes no other file."""
 
 from __future__ import annotations
 

@@ -114,7 +114,8 @@ def image_of(catalog: Catalog, row: int) -> NDArray[np.uint8]:
         DataError: it cannot be read.
     """
     if catalog.images is not None:
-        return catalog.images[row]
+        image: NDArray[np.uint8] = catalog.images[row]
+        return image
     assert catalog.root is not None, "a catalog has files or arrays"
     return decode(catalog.root / catalog.paths[row])
 

@@ -1,4 +1,4 @@
-"""`dmt review` and `dmt apply`: words in, files and sentences out. The work: `reviewing`, `correcting`."""
+"""`dmt review` and `dmt apply`: words in, sentences out. The work: `reviewing`, `correcting`."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,40 +19,33 @@ from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
 from dmt.data.layouts import open_catalog
-from dmt.data.masks import mask_reader
-from dmt.data.pictures import palette
-from dmt.data.sizes import fit_within
 from dmt.engine.runner import Listener
-from dmt.engine.segmenter import Segmenter
 from dmt.errors import RunError, SettingError
-from dmt.insight.review import TABLE, Review, ReviewRow, Section, write_page
+from dmt.insight.review import NEXT, TABLE, WRONG, Review, ReviewRow, write_page
 from dmt.links import refuse_links
 from dmt.metrics.review_scores import (
     balanced_order,
     candidates,
-    contradicted,
     disagreement,
     diverse_order,
 )
 from dmt.peers import (
     LastPeers,
-    image_of,
     images_of,
     last_peers,
     open_classifier,
     open_segmenters,
     probabilities_at,
-    resized,
 )
 from dmt.predicting import named, write_csv
 from dmt.records import is_finished, read_data
-from dmt.review_pictures import Pictures
+from dmt.review_pictures import draw_rows, fitted
 from dmt.using import settings_of
 
-_PICTURE_BYTES = 3_600_000  # of a page of at most 5 MB
 _MOST_SHOWN = 10_000
-NEXT: Section = "label-next"
-WRONG: Section = "mislabeled"
+
+_Said = tuple[str, float, str, float | None]  # label and confidence of each model
+_Ranked = tuple[NDArray[np.int64], list[_Said], NDArray[np.float32]]  # order, answers, scores
 
 
 class Reviewed(NamedTuple):
@@ -63,13 +56,6 @@ class Reviewed(NamedTuple):
     num_next: int
     num_wrong: int | None  # both peers contradict the label; None: no audit
     notes: list[str]
-
-
-class _Pool(NamedTuple):
-    """What peers say of the unlabeled images, the best to label first."""
-
-    rows: list[ReviewRow]
-    peers: LastPeers
 
 
 def review(
@@ -129,7 +115,7 @@ def review(
     marked = [row for row in wrong if _is_marked(row, catalog)]
     notes = _notes(path, peers, answers)
     shown_rows = [*pool[:show], *marked[:show]]
-    pictures, more = _pictures(path, catalog, settings, peers, answers, shown_rows)
+    pictures, more = draw_rows(path, catalog, settings, peers, answers, shown_rows)
     page = Review(
         name=path.resolve().name,
         dataset=catalog.name,
@@ -224,7 +210,7 @@ class _Asked:
             for rank, row in enumerate(order.tolist(), 1)
         ]
 
-    def _images(self, ids: NDArray[np.int64], balanced: bool, num: int) -> Any:
+    def _images(self, ids: NDArray[np.int64], balanced: bool, num: int) -> _Ranked:
         catalog = self._catalog
         model = open_classifier(self._peers.weights, self._settings, catalog.classes)
         parts = [[each.numpy() for each in batch]
@@ -243,14 +229,14 @@ class _Asked:
                 for row in range(len(ids))]  # fmt: skip
         return order, said, score
 
-    def _scenes(self, ids: NDArray[np.int64], balanced: bool, num: int) -> Any:
+    def _scenes(self, ids: NDArray[np.int64], balanced: bool, num: int) -> _Ranked:
         if balanced:
             raise SettingError("balanced=true is for images with one label each; leave it out")
         catalog = self._catalog
         models = open_segmenters(self._peers.weights, self._settings, catalog.classes)
         scores, said, features = [], [], []
         for id in ids.tolist():
-            image = _fitted(catalog, id, self._settings)
+            image = fitted(catalog, id, self._settings)
             probs = probabilities_at(models, image, shown(catalog.paths[id]))
             scores.append(disagreement(probs[0], probs[-1]).mean())
             said.append(_said([("", float(each.max(axis=0).mean())) for each in probs]))
@@ -269,74 +255,7 @@ def _whole_order(
     return np.concatenate([some[diverse_order(score[some], features, num)], others])
 
 
-def _said(answers: Sequence[tuple[str, float | None]]) -> tuple[Any, ...]:
-    first, second = [*answers, ("", None)][:2]
-    return (*first, *second)
-
-
-def _fitted(catalog: Catalog, id: int, settings: Settings) -> NDArray[np.uint8]:
-    image = image_of(catalog, id)
-    return resized(image, *fit_within(image.shape[0], image.shape[1], settings.data.max_side))
-
-
-def _pictures(
-    run: Path, catalog: Catalog, settings: Settings, peers: LastPeers,
-    answers: Answers | None, rows: Sequence[ReviewRow],
-) -> tuple[dict[tuple[str, str], list[tuple[str, str]]], list[str]]:  # fmt: skip
-    """The pictures of every row that the page has room for, and a note where it has not."""
-    is_dense = catalog.task == "segmentation"
-    number = {path: row for row, path in enumerate(catalog.paths)}
-    pictures = Pictures(_PICTURE_BYTES, len(rows) * (5 if is_dense else 1))
-    draw = _SceneDrawer(run, catalog, settings, peers, answers, pictures)
-    found = {}
-    for row in rows:
-        id = number[row.path]
-        if is_dense:
-            found[row.path, row.section] = list(draw(row, id))
-        else:
-            found[row.path, row.section] = [("image", pictures.photo(image_of(catalog, id)))]
-    kept = {key: [each for each in some if each[1]] for key, some in found.items()}
-    left_out = pictures.num_refused
-    note = f"{left_out} pictures are left out, so that the page stays below 5 MB; show= sets fewer."
-    return kept, [note] if left_out else []
-
-
-class _SceneDrawer:
-    """Draws what is said of an image's pixels: by the peers, or by those that never saw its mask."""
-
-    def __init__(
-        self, run: Path, catalog: Catalog, settings: Settings, peers: LastPeers,
-        answers: Answers | None, pictures: Pictures,
-    ) -> None:  # fmt: skip
-        self._run, self._catalog, self._settings = run, catalog, settings
-        self._peers, self._answers, self._pictures = peers, answers, pictures
-        self._models: dict[int | None, list[Segmenter]] = {}
-        self._folds = {each.path: each.fold for each in answers.rows} if answers else {}
-
-    def __call__(self, row: ReviewRow, id: int) -> Iterator[tuple[str, str]]:
-        draw, catalog = self._pictures, self._catalog
-        colors = palette(len(catalog.classes))
-        is_audit = row.section == WRONG
-        image = _fitted(catalog, id, self._settings)
-        models = self._open(self._folds[row.path] if is_audit else None)
-        probs = probabilities_at(models, image, shown(row.path))
-        yield "image", draw.photo(image)
-        if is_audit:
-            mask = mask_reader(catalog, self._settings.data.max_side)(id)
-            yield "given", draw.mask(mask, colors)
-        for name, each in zip(("peer a", "peer b"), probs, strict=False):
-            yield name, draw.mask(each.argmax(axis=0).astype(np.uint8), colors)
-        if is_audit:
-            is_wrong = contradicted(mask, len(catalog.classes), *probs)
-            yield "contradicted", draw.heat(is_wrong.astype(np.float32))
-        else:
-            yield "disagreement", draw.heat(disagreement(probs[0], probs[-1]))
-
-    def _open(self, fold: int | None) -> list[Segmenter]:
-        if fold not in self._models:
-            weights = self._peers.weights
-            if fold is not None:
-                assert self._answers is not None
-                weights = [self._run / each for each in self._answers.weights[fold]]
-            self._models[fold] = open_segmenters(weights, self._settings, self._catalog.classes)
-        return self._models[fold]
+def _said(answers: Sequence[tuple[str, float]]) -> _Said:
+    """What one or two models answer."""
+    (label, sure), second = answers[0], answers[1] if len(answers) > 1 else ("", None)
+    return label, sure, *second

@@ -44,7 +44,7 @@ def probabilities(
 
 
 def pooled_features(net: nn.Module, pool: Pool, runtime: Runtime) -> Tensor:
-    """What a classifier's last linear layer is given, for all of a pool: float32 (N, D), on the CPU.
+    """What a classifier's last linear layer is given for a pool's images: float32 (N, D), CPU.
 
     Features of places (tokens) are averaged. D is 0 where the network has no linear layer.
     """

@@ -119,7 +119,7 @@ class Model:
 
     def _pools(
         self, images: Sequence[Any] | NDArray[Any] | Tensor, size: int
-    ) -> Iterator[tuple[Sequence[Any], MemoryPool]]:
+    ) -> Iterator[tuple[Sequence[Any] | NDArray[Any] | Tensor, MemoryPool]]:
         """Images in parts, each read once for however many networks."""
         for start in range(0, len(images), size):
             part = images[start : start + size]

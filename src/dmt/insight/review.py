@@ -17,6 +17,9 @@ from dmt.records import write_text
 
 PAGE, TABLE = "review.html", "review.csv"
 Section = Literal["label-next", "mislabeled"]
+NEXT: Section = "label-next"
+WRONG: Section = "mislabeled"
+Picture = tuple[str, str]  # what it shows, a data URI
 
 
 class ReviewRow(NamedTuple):
@@ -58,7 +61,7 @@ class Review:
     classes: Sequence[str]
     rows: Sequence[ReviewRow]
     totals: Mapping[str, int]
-    pictures: Mapping[tuple[str, str], Sequence[tuple[str, str]]]
+    pictures: Mapping[tuple[str, Section], Sequence[Picture]]
     notes: Sequence[str]
     how: str
     peers: tuple[str, str]
@@ -96,11 +99,12 @@ def _facts(review: Review) -> str:
         "isDense": review.is_dense,
         "classes": list(review.classes),
         "peers": list(review.peers),
-        "rows": [
-            [*row[:5], round(row.confidence_a, 4), row.label_b,
-             None if row.confidence_b is None else round(row.confidence_b, 4), round(row.score, 4), list(review.pictures.get((row.path, row.section), ()))]
-            for row in review.rows
-        ],
-    }  # fmt: skip
+        "rows": [_row(row, review) for row in review.rows],
+    }
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c")
+
+
+def _row(row: ReviewRow, review: Review) -> list[object]:
+    pictures = list(review.pictures.get((row.path, row.section), ()))
+    return [each if not isinstance(each, float) else round(each, 4) for each in row] + [pictures]

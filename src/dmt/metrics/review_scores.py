@@ -31,7 +31,8 @@ def disagreement(first: Floats, second: Floats) -> NDArray[np.float32]:
         float32 (N,), or (H, W), 0–1.
     """
     axis = 1 if first.ndim == 2 else 0
-    return (1 - (first * second).sum(axis=axis)).clip(0, 1).astype(np.float32)
+    differs: NDArray[np.float32] = 1 - (first * second).sum(axis=axis).astype(np.float32)
+    return differs.clip(0, 1)
 
 
 def improbability(given: Ids, *probs: Floats) -> NDArray[np.float32]:
@@ -45,7 +46,8 @@ def improbability(given: Ids, *probs: Floats) -> NDArray[np.float32]:
         float32 (N,), 0–1.
     """
     mean = np.mean(probs, axis=0)
-    return (1 - mean[np.arange(len(given)), given]).clip(0, 1).astype(np.float32)
+    found: NDArray[np.float32] = 1 - mean[np.arange(len(given)), given].astype(np.float32)
+    return found.clip(0, 1)
 
 
 def contradicted(given: NDArray[np.uint8], num_classes: int, *probs: Floats) -> NDArray[np.bool_]:
@@ -62,7 +64,8 @@ def contradicted(given: NDArray[np.uint8], num_classes: int, *probs: Floats) -> 
     is_counted = given < num_classes
     index = np.where(is_counted, given, 0).astype(np.int64)[None]
     highest = np.max([np.take_along_axis(each, index, axis=0)[0] for each in probs], axis=0)
-    return is_counted & (highest < IMPROBABLE)
+    found: NDArray[np.bool_] = is_counted & (highest < IMPROBABLE)
+    return found
 
 
 def diverse_order(scores: Floats, features: Floats, num: int) -> Ids:
