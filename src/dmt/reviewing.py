@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -203,7 +203,9 @@ class _Asked:
         ids = np.array([number[path] for path in paths], dtype=np.int64)
         if not len(ids):
             return []
-        ask = self._scenes if self._catalog.task == "segmentation" else self._images
+        ask: Callable[..., _Ranked] = (
+            self._scenes if self._catalog.task == "segmentation" else self._images
+        )
         order, said, score = ask(ids, balanced, num)
         return [
             ReviewRow(self._catalog.paths[ids[row]], NEXT, rank, "", *said[row], float(score[row]))

@@ -17,7 +17,16 @@ API = (
     "mask_evaluation", "stopping", "peers", "auditing", "reviewing", "review_pictures",
     "correcting", "continuing",
 )  # one row of the house  # fmt: skip
-COMMAND = ("cli", "board_command", "review_command", "live", "printing", "options", "exits", "doctor")
+COMMAND = (
+    "cli",
+    "board_command",
+    "review_command",
+    "live",
+    "printing",
+    "options",
+    "exits",
+    "doctor",
+)
 EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
 
 # Room -> what it may import from dmt, besides FREE. A name stands for itself and all inside it.
