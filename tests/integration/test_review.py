@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
 from commands import call, refused, tree
@@ -30,6 +32,14 @@ def facts_of(page: Path) -> Any:
     return json.loads(text[start : text.index("</script>", start)])
 
 
+def save_photo(path: Path, label: int, seed: int) -> None:
+    """16×16 pixels of noise, blue or green."""
+    image = np.random.default_rng(seed).integers(0, 90, (16, 16, 3), dtype=np.uint8)
+    image[:, :, 2 - label] += 120
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("review")
@@ -37,16 +47,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(base: Path) -> Path:
-    """Stripes of two colours; one label is wrong."""
-    from conftest import _write_photo
-
+    """Photos of two colours; one label is wrong."""
     root = base / "photos"
     for number, label in enumerate(("blue", "green")):
         for index in range(8):
-            path = root / "labeled" / label / f"{index}.png"
-            _write_photo(path, number, 2, 16, (0, index))
+            save_photo(root / "labeled" / label / f"{index}.png", number, index)
     for index in range(12):
-        _write_photo(root / "unlabeled" / f"{index:02d}.png", index % 2, 2, 16, (3, index))
+        save_photo(root / "unlabeled" / f"{index:02d}.png", index % 2, 100 + index)
     shutil.copy(root / "labeled/green/0.png", root / "labeled/blue/wrong.png")
     return root
 
@@ -165,8 +172,8 @@ def test_corrections_become_a_label_file_that_trains(run: Path, photos: Path) ->
         before
     )
     catalog = read_table(target)
-    labels = {path: catalog.classes[label] if label >= 0 else ""
-              for path, label in zip(catalog.paths, catalog.labels.tolist(), strict=True)}  # fmt: skip
+    named = [catalog.classes[label] if label >= 0 else "" for label in catalog.labels]
+    labels = dict(zip(catalog.paths, named, strict=True))
     assert labels["labeled/blue/wrong.png"] == "green"
     assert labels["unlabeled/00.png"] == "blue"
     assert labels["labeled/blue/3.png"] == "blue"
