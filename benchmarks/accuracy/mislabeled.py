@@ -1,12 +1,12 @@
 """Do two models find planted wrong labels better than one? "Probably mislabeled" on digits.
 
-    python benchmarks/accuracy/mislabeled.py digits --seeds 5 --out results/mislabeled.jsonl steps=200
+    python benchmarks/accuracy/mislabeled.py digits --out results/mislabeled.jsonl steps=200
 
-All 1440 training images of digits are labeled, 72 of them wrongly: drawn by the seed, each as one of
-the nine other classes. `dmt review --audit` judges every label by a pair that never saw it (5 folds).
-Printed are average precision and precision at 72 of its score, 1 − mean p(given label) of both
-models, and of one model's confidence in the same folds, 1 − p(given label): the mean of what peer a
-and peer b would each give alone. Finished seeds are kept in `--out`, a line each.
+All 1440 training images of digits are labeled, 72 of them wrongly: drawn by the seed, each as one
+of the nine other classes. The audit of `dmt review` judges every label by a pair that never saw it
+(5 folds). Printed are average precision and precision at 72 of its score, 1 − mean p(given label)
+of both models, and of one model's confidence in the same folds, 1 − p(given label): the mean of
+what peer a and peer b would each reach alone. Finished seeds are kept in `--out`, a line each.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("data", choices=["digits"])
     parser.add_argument("--seeds", type=int, default=5)
     add_arguments(parser)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     lines = run_missing(given, [{"seed": seed} for seed in range(given.seeds)], run)
     print(table(lines) if len(lines) > 1 else "one seed: no table yet")
 
