@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from commands import call, refused, tree
 from dmt.data.layouts.table import read_table
+from tiny_scenes import WORDS as SCENE_WORDS
 
 TINY = ("steps=6", "rounds=1", "model=wrn_10_1", "batch_size=16", "device=cpu", "baseline=none",
         "data.image_size=16")  # fmt: skip
@@ -277,3 +278,49 @@ def test_a_start_that_does_not_fit_is_refused_and_leaves_nothing(
     (half / "summary.json").unlink()
     start(photos, f"init_from={half}")("has not finished")
     assert not (tmp_path / "no").exists()
+
+
+def test_a_segmentation_shows_masks_and_maps(tmp_path: Path) -> None:
+    run = tmp_path / "scenes"
+    words = [*SCENE_WORDS, "baseline=none", "labels=6", "data.hold_out=0.2"]
+    outcome = call("train", "shapes:32", f"out={run}", *words)
+    assert outcome.code == 0, outcome.err
+    outcome = call("review", run, "--audit", "folds=2", "device=cpu", "show=4", "--json")
+    assert outcome.code == 0, outcome.err
+    rows = rows_of(run / "review.csv")
+    wrong = [row for row in rows if row["section"] == "mislabeled"]
+    files = json.loads((run / "audit" / "data.json").read_text())["files"]
+    assert sorted(row["path"] for row in wrong) == [e[0] for e in files if e[3] == "labeled"]
+    assert all(0 <= float(row["score"]) <= 1 for row in rows)
+    shown = {row[1]: [name for name, _ in row[9]] for row in facts_of(run / "review.html")["rows"]}
+    assert shown["label-next"] == ["image", "peer a", "peer b", "disagreement"]
+    if outcome.value["mislabeled"]:
+        assert shown["mislabeled"] == ["image", "given", "peer a", "peer b", "contradicted"]
+    refused("review", [run, "balanced=true"], "balanced=true is for images with one label each")
+    path = corrections(tmp_path, "a,b,label")
+    refused("apply", [run, path], "is a segmentation, whose corrections are masks")
+
+
+def test_one_model_is_ranked_by_how_unsure_it_is(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "one"
+    outcome = call("train", photos, f"out={run}", "method=self-training", *TINY)
+    assert outcome.code == 0, outcome.err
+    outcome = call("review", run, "device=cpu", "--json")
+    assert outcome.code == 0, outcome.err
+    assert "one model only" in outcome.value["notes"][0]
+    for row in rows_of(run / "review.csv"):
+        sure = float(row["confidence_a"])
+        assert (row["label_b"], row["confidence_b"]) == ("", "")
+        assert float(row["score"]) == pytest.approx(1 - sure**2 - (1 - sure) ** 2, abs=1e-4)
+
+
+def test_a_run_with_folds_has_its_audit_already(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "folded"
+    outcome = call("train", photos, f"out={run}", "folds=2", *TINY)
+    assert outcome.code == 0, outcome.err
+    outcome = call("review", run, "device=cpu", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.value["mislabeled"] is not None
+    assert [each.name for each in (run / "audit").iterdir()] == ["answers.json"]
+    rows = rows_of(run / "review.csv")
+    assert sum(row["section"] == "mislabeled" for row in rows) == 17

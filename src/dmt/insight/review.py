@@ -87,9 +87,18 @@ def render(review: Review) -> str:
         script_hash=code.hash,
         review=review,
         facts=_facts(review),
+        more_next=_more(review, NEXT),
+        more_wrong=_more(review, WRONG),
     )  # fmt: skip
     # HTML's own characters are escaped by now; what turns the direction of reading is not.
     return visible(page, keep="\n\t")
+
+
+def _more(review: Review, section: Section) -> str:
+    num, total = sum(row.section == section for row in review.rows), review.totals[section]
+    if num == total:
+        return ""
+    return f" The first {num:,} of {total:,}; all are in {TABLE}, and show= sets how many."
 
 
 def _facts(review: Review) -> str:

@@ -63,7 +63,7 @@
     if (row.given) what.append(make("p", {}, make("i", { textContent: "Given: " }), plain(row.given)));
     what.append(line(facts.peers[0], row.a, row.sureA));
     if (row.sureB !== null) what.append(line(facts.peers[1], row.b, row.sureB));
-    what.append(make("p", {}, make("i", { textContent: `${row.section === "mislabeled" ? (facts.isDense ? "Contradicted" : "Improbable") : "Disagreement"}: ` }), `${percent(row.score)}, rank ${count(row.rank)}`));
+    what.append(make("p", {}, make("i", { textContent: `${row.section === "mislabeled" ? (facts.isDense ? "Contradicted" : "Improbable") : "Different answers"}: ` }), `${percent(row.score)}, rank ${count(row.rank)}`));
     const acts = make("div", { className: "acts" });
     for (const [action, label, text] of actionsOf(row)) {
       const button = make("button", { type: "button", textContent: plain(text) });
