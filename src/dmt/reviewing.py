@@ -208,7 +208,9 @@ class _Asked:
         )
         order, said, score = ask(ids, balanced, num)
         return [
-            ReviewRow(self._catalog.paths[ids[row]], NEXT, rank, "", *said[row], float(score[row]))
+            ReviewRow(
+                self._catalog.paths[ids[row]], NEXT, rank, "", *said[row], score=float(score[row])
+            )
             for rank, row in enumerate(order.tolist(), 1)
         ]
 

@@ -182,7 +182,7 @@ def test_filters_show_what_they_say(visit: Any) -> None:
     page.locator("#state").select_option("done")
     assert page.locator(".row").count() == 1
     page.locator("#query").fill("nothing is called this")
-    assert page.get_by_text("No image").is_visible()
+    assert page.get_by_text("No image", exact=True).is_visible()
 
 
 def test_hostile_names_add_no_node(visit: Any) -> None:

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from commands import call, refused, tree
 from dmt.data.layouts.table import read_table
 from tiny_scenes import WORDS as SCENE_WORDS
+from tiny_scenes import write_pairs
 
 TINY = ("steps=6", "rounds=1", "model=wrn_10_1", "batch_size=16", "device=cpu", "baseline=none",
         "data.image_size=16")  # fmt: skip
@@ -282,8 +283,8 @@ def test_a_start_that_does_not_fit_is_refused_and_leaves_nothing(
 
 def test_a_segmentation_shows_masks_and_maps(tmp_path: Path) -> None:
     run = tmp_path / "scenes"
-    words = [*SCENE_WORDS, "baseline=none", "labels=6", "data.hold_out=0.2"]
-    outcome = call("train", "shapes:32", f"out={run}", *words)
+    data = write_pairs(tmp_path / "data", [f"{i:02d}" for i in range(14)], num_labeled=8)
+    outcome = call("train", data, f"out={run}", *SCENE_WORDS, "baseline=none")
     assert outcome.code == 0, outcome.err
     outcome = call("review", run, "--audit", "folds=2", "device=cpu", "show=4", "--json")
     assert outcome.code == 0, outcome.err
