@@ -207,12 +207,13 @@ class _Asked:
             self._scenes if self._catalog.task == "segmentation" else self._images
         )
         order, said, score = ask(ids, balanced, num)
-        return [
-            ReviewRow(
-                self._catalog.paths[ids[row]], NEXT, rank, "", *said[row], score=float(score[row])
+        rows = []
+        for rank, row in enumerate(order.tolist(), 1):
+            path, (label_a, sure_a, label_b, sure_b) = self._catalog.paths[ids[row]], said[row]
+            rows.append(
+                ReviewRow(path, NEXT, rank, "", label_a, sure_a, label_b, sure_b, float(score[row]))
             )
-            for rank, row in enumerate(order.tolist(), 1)
-        ]
+        return rows
 
     def _images(self, ids: NDArray[np.int64], balanced: bool, num: int) -> _Ranked:
         catalog = self._catalog

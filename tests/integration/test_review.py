@@ -123,6 +123,11 @@ def test_an_audit_judges_every_given_label_once_and_is_kept(run: Path, photos: P
     answers = (run / "audit" / "answers.json").read_bytes()
     assert call("review", run, "device=cpu", "--json").value["mislabeled"] == len(contradicted)
     assert (run / "audit" / "answers.json").read_bytes() == answers
+    weights = (run / "audit/fold0/rounds/0/a/model.safetensors").stat().st_mtime_ns
+    (run / "audit" / "answers.json").unlink()  # what is trained is not trained again
+    assert call("review", run, "--audit", "device=cpu").code == 0
+    assert (run / "audit" / "answers.json").read_bytes() == answers
+    assert (run / "audit/fold0/rounds/0/a/model.safetensors").stat().st_mtime_ns == weights
     refused("review", [run, "--audit", "folds=4"], "holds an audit of 3 folds")
 
 
@@ -258,7 +263,18 @@ def test_round_0_begins_from_the_peers_of_the_other_run(
     known = {tuple(e[1:3]) for e in json.loads((run / "data.json").read_text())["files"]
              if e[3] == "labeled"}  # fmt: skip
     assert not known & {tuple(e[1:3]) for e in files if e[3] == "test"}
-    assert json.loads((new / "summary.json").read_text())["notes"][-1].startswith("the baseline")
+    before = json.loads((new / "summary.json").read_text())
+    assert before["notes"][-1].startswith("the baseline")
+    # Going on needs the other run no more.
+    (new / "summary.json").unlink()
+    assert f"init_from: {run}" in (new / "config.yaml").read_text()
+    run.rename(run.with_name("away"))
+    try:
+        assert call("resume", new).code == 0
+    finally:
+        run.with_name("away").rename(run)
+    after = json.loads((new / "summary.json").read_text())
+    assert (after["peers"], after["held_out"]) == (before["peers"], before["held_out"])
 
 
 def test_a_start_that_does_not_fit_is_refused_and_leaves_nothing(
