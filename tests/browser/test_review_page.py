@@ -237,8 +237,8 @@ def test_nothing_sticks_out(visit: Any, name: str, width: int) -> None:
     page = visit(name, width)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     clipped = page.evaluate(
-        """() => [...document.querySelectorAll(".row .acts")].filter(
-            acts => acts.scrollHeight > acts.clientHeight + 1
+        """() => [...document.querySelectorAll(".row, .row .acts")].filter(
+            each => each.scrollHeight > each.clientHeight + 1
         ).length"""
     )
     assert clipped == 0
