@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,14 @@ def audit(
             _train(run, firsts, task, settings, folder, runtime, listener, catalog,
                    max(material.shapes(settings).view))  # fmt: skip
     weights = [[folder.weights(stage.name) for stage in pair] for pair in pairs]
+    return _judge(run, weights, settings, catalog, split, splits)
+
+
+def _judge(
+    run: Path, weights: Sequence[Sequence[Path]], settings: Settings, catalog: Catalog, split: Any,
+    splits: Mapping[int | None, Any],
+) -> Answers:  # fmt: skip
+    """Ask every fold's networks about the labels it holds out, and keep what they say."""
     answers = _image_answers if isinstance(split, Split) else _scene_answers
     rows = [
         row
