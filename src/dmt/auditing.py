@@ -110,7 +110,7 @@ def audit(
         listener: told of progress.
 
     Raises:
-        RunError: the data or settings changed since this audit began, or it was of another K.
+        RunError: the data changed since this audit began, or it was of another K.
         SettingError: too few labels for K folds.
     """
     is_there = settings.folds > 0 and is_finished(run)
@@ -201,7 +201,9 @@ def _audit_settings(run: Path, settings: Settings, folds: int | None) -> Setting
         )
     changes = {"folds": folds or before or 5, "method": "dmt", "schedule": "pair", "oracle": False}
     student = settings.student.model_copy(update={"lr_span": "stage"})
-    return settings.model_copy(update={**changes, "baseline": "none", "student": student})
+    # Networks handed on by another run may have seen the labels that are to be judged.
+    fresh = {"baseline": "none", "student": student, "init_from": None}
+    return settings.model_copy(update={**changes, **fresh})
 
 
 def _begin_or_go_on(folder: RunFolder, settings: Settings, catalog: Catalog, split: Parts) -> None:

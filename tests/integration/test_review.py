@@ -275,6 +275,9 @@ def test_round_0_begins_from_the_peers_of_the_other_run(
         run.with_name("away").rename(run)
     after = json.loads((new / "summary.json").read_text())
     assert (after["peers"], after["held_out"]) == (before["peers"], before["held_out"])
+    # An audit of it begins from fresh networks: the other run's saw the labels.
+    assert call("review", new, "--audit", "folds=2", "device=cpu").code == 0
+    assert not (new / "audit" / "init").exists()
 
 
 def test_a_start_that_does_not_fit_is_refused_and_leaves_nothing(
