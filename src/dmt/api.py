@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dmt.config import Peers, Settings, flat_words, may_follow_links, resolve
+from dmt.continuing import taken_over
 from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
 from dmt.engine.folder import RunFolder
@@ -197,6 +198,8 @@ def _settings(
         # A recipe of two peers may be asked for a method of one: the second means nothing then.
         only = settings.peers.model_copy(update={"b": Peers().b, "labeled_subset": "all"})
         settings = settings.model_copy(update={"peers": only})
+    if settings.init_from is not None:
+        settings = taken_over(settings, flat_words(overrides))
     typed = flat_words(overrides)
     if PRESETS[settings.method].online is not None:
         # Nor do a recipe's rounds to a method without them; what the person says is refused below.

@@ -24,6 +24,7 @@ from dmt.printing import (
     print_text,
     say,
 )
+from dmt.review_command import app as review_app
 
 if TYPE_CHECKING:
     from dmt.api import Run
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 
 app.add_typer(board_app)
+app.add_typer(review_app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dmt.errors import RunError
 from dmt.records import DATA, first_fault, read_json
@@ -22,7 +21,7 @@ class DataRecord(BaseModel):
     classes: list[str]
     sha256: str
     labels: str
-    files: list[tuple[str, int, str, str]]
+    files: list[Annotated[tuple[str, int, str, str], Field(strict=False)]]  # JSON has lists
     sizes: dict[str, int | bool]
     bad: list[str] = []
     settings: dict[str, Any] = {}
@@ -36,7 +35,7 @@ def read_data(run: Path) -> dict[str, Any]:
     """
     value = read_json(run / DATA)
     try:
-        DataRecord.model_validate_json(json.dumps(value))
+        DataRecord.model_validate(value)
     except ValidationError as error:
         raise RunError(
             f"{run / DATA} was not written by this version of dmt ({first_fault(error)}); put it "

@@ -17,6 +17,7 @@ def portable(settings: Settings) -> Settings:
             "out": None,
             "trust_code": False,
             "dataset": _absolute(settings.dataset),
+            "init_from": settings.init_from and _whole_path(settings.init_from),
             "weights": _absolute_file(settings.weights),
             "peers": peers.model_copy(
                 update={

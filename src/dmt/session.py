@@ -11,6 +11,7 @@ from typing import Any
 
 from dmt import faults
 from dmt.config import Settings, changed_settings, dump
+from dmt.continuing import Start, keep_start, kept_start, refuse_misfits, start_of, without_known
 from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
 from dmt.data.fingerprint import changed, fingerprint
@@ -69,9 +70,12 @@ class Session:
         self._runtime = runtime
         self._listener = listener
         self._shared = shared  # where stages that other runs trained are kept
+        self._start: Start | None = None
 
     def begin(self) -> Summary:
         """Choose what is left open, write down what will be done, and do it."""
+        if self._settings.init_from is not None:
+            self._start = start_of(self._settings, self._catalog)
         split, say = self._split(skip=()), self._listener.on_note
         self._material.check(self._settings, split)
         for note in self._runtime.notes:
@@ -105,6 +109,8 @@ class Session:
             dump(stored),
             {**data, "sizes": sizes, "bad": bad, "settings": stored.model_dump(mode="json")},
         )
+        if self._start is not None:
+            keep_start(self._folder, self._start)
         self._look_at_data(split, data)
         return self._work(split, data)
 
@@ -118,6 +124,8 @@ class Session:
                 f"{path} cannot go on: {edited}; put {path / CONFIG} back as it was, or start a "
                 "new run"
             )
+        if self._settings.init_from is not None:
+            self._start = kept_start(self._folder, self._settings, self._catalog)
         bad = self._material.open(self._settings, self._runtime)
         split = self._split(skip=bad)
         data = fingerprint(self._catalog, split)
@@ -279,6 +287,8 @@ class Session:
 
     def _split(self, skip: Sequence[str]) -> Parts:
         split: Parts = self._material.split(self._settings, skip)
+        if self._start is not None:
+            split = without_known(split, self._catalog, self._start.known)
         return split
 
     def _try_networks(self, split: Parts) -> None:
@@ -293,6 +303,9 @@ class Session:
                     f"cannot be spread over {num_ranks} ranks; make both numbers multiples of it "
                     "(student.labeled_share)"
                 )
+        if self._start is not None:
+            specs = {each.peer: each.model for each in trained if each.start is not None}
+            refuse_misfits(self._start.weights, specs, len(self._catalog.classes))
         kinds = {(each.model, each.weights, each.preprocessing): each for each in trained}
         shapes = self._material.shapes(self._settings)
         for each in kinds.values():

@@ -104,7 +104,10 @@ def check_combinations(settings: Settings, typed: Collection[str]) -> None:
     is_over_run = settings.student.lr_span == "run"
     fractions = settings.selection.fractions
     for is_wrong, sentence in (
-        (settings.init_from is not None, "init_from is not available yet; leave it out"),
+        (
+            settings.init_from is not None and bool(settings.folds),
+            "folds judges by labels that init_from's run has seen; leave one of the two out",
+        ),
         (
             is_over_run and not is_continuing(settings),
             "student.lr_span=run needs schedule=pair and student.start=continue; set "

@@ -295,7 +295,9 @@ class Settings(_Group):
     weights: str = Field(
         "none", description="none, pretrained, auto (pretrained where it can be had), or a file"
     )
-    init_from: str | None = Field(None, description="not available yet")
+    init_from: str | None = Field(
+        None, description="a finished run whose peers round 0 begins from; same classes and models"
+    )
     baseline: Literal["equal", "pair", "round0", "none"] = Field(
         "equal", description="what is trained on the labels alone, to compare with"
     )

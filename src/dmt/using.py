@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from dmt.engine.plan import Sizes, plan
 from dmt.engine.runtime import Runtime, open_runtime
 from dmt.engine.scene_forward import Inference
 from dmt.engine.segmenter import Segmenter
-from dmt.engine.stage import TrainStage
 from dmt.errors import DataError, RunError, SettingError
 from dmt.links import refuse_links
 from dmt.machine import num_workers
@@ -46,9 +45,8 @@ def load(
     if summary.status == "stopped":
         raise RunError(f"{path} has no model to use. {summary.sentence}")
     settings = settings_of(path)
-    runtime = _runtime_for(device, settings.precision)
     folder = RunFolder(path)
-    stages = plan(settings, _sizes_of(path))
+    stages = plan(settings, sizes_in(path))
     models = final_models(stages, None, settings.baseline)
     names = {"ensemble": ("a", "b")}.get(summary.headline, (summary.headline,))
     if not models.keys() >= set(names):
@@ -57,38 +55,66 @@ def load(
             "does not train; put both files back as they were"
         )
     previous = previous_generation(stages) if settings.schedule == "chain" else None
+    return open_model(
+        [folder.weights(models[name].name) for name in names],
+        None if previous is None else folder.weights(previous.name),
+        settings,
+        tuple(summary.classes),
+        task=summary.task,
+        device=device,
+        workers=workers,
+        trust_code=trust_code,
+    )
 
-    def network(stage: TrainStage) -> Any:
-        path = folder.weights(stage.name)
+
+def open_model(
+    weights: Sequence[Path],
+    other: Path | None,
+    settings: Settings,
+    classes: tuple[str, ...],
+    *,
+    task: Literal["classification", "segmentation"],
+    device: str = "auto",
+    workers: int | None = None,
+    trust_code: bool = False,
+) -> Model | Segmenter:
+    """A run's networks, together, as something to predict with.
+
+    Args:
+        weights: the files of those that decide.
+        other: the file of a network that only agrees or not.
+        settings: of the run.
+        classes: names.
+        task: what the run learned.
+        device, workers, trust_code: as in `load`.
+
+    Raises:
+        RunError, SettingError: as `load`.
+    """
+    runtime = runtime_for(device, settings.precision)
+
+    def network(path: Path) -> Any:
         net = restore(path, allowed_factory=trust_code)
-        own = net.is_dense, net.num_classes
-        if own != (summary.task == "segmentation", len(summary.classes)):
+        if (net.is_dense, net.num_classes) != (task == "segmentation", len(classes)):
             raise RunError(
                 f"{path} is not this run's: it tells other classes, or is for another task; put "
                 "the run's own file back"
             )
         return net.to(runtime.device).eval()
 
-    networks = [network(models[name]) for name in names]
-    other = None if previous is None else network(previous)
-    if summary.task == "segmentation":
+    networks = [network(path) for path in weights]
+    another = None if other is None else network(other)
+    if task == "segmentation":
         return Segmenter(
             networks,
-            other,
-            tuple(summary.classes),
+            another,
+            classes,
             settings.data.max_side,
             Inference(settings.data.window, settings.data.overlap),
             runtime,
             num_workers(workers),
         )
-    return Model(
-        networks,
-        other,
-        tuple(summary.classes),
-        networks[0].image_size,
-        runtime,
-        num_workers(workers),
-    )
+    return Model(networks, another, classes, networks[0].image_size, runtime, num_workers(workers))
 
 
 def evaluate(
@@ -186,15 +212,20 @@ def settings_of(run: Path) -> Settings:
     return resolve({"recipe": str(run / CONFIG)}, dataset=None, default_recipe=None)
 
 
-def _sizes_of(run: Path) -> Sizes:
+def sizes_in(run: Path) -> Sizes:
+    """How many images of each sort a run has, by its record.
+
+    Raises:
+        RunError: the record is another version's.
+    """
     try:
         return Sizes(**read_data(run)["sizes"])
     except TypeError as error:
         raise RunError(f"{run / DATA} was not written by this version of dmt") from error
 
 
-def _runtime_for(device: str, precision: str) -> Runtime:
-    """The precision a run was trained in, where this device has it."""
+def runtime_for(device: str, precision: str) -> Runtime:
+    """Where a run's networks compute: in the precision it was trained in, if the device has it."""
     try:
         return open_runtime(device, precision)
     except SettingError:

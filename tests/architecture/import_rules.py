@@ -16,8 +16,19 @@ API = (
     "machine", "checkup", "mask_checkup", "data_checkup", "predicting", "mask_predicting",
     "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
     "compare_words", "run_figures",
+    "peers", "auditing", "reviewing", "review_pictures",
+    "correcting", "continuing",
 )  # one row of the house  # fmt: skip
-COMMAND = ("cli", "board_command", "live", "printing", "options", "exits", "doctor")
+COMMAND = (
+    "cli",
+    "board_command",
+    "review_command",
+    "live",
+    "printing",
+    "options",
+    "exits",
+    "doctor",
+)
 EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
 
 # Room -> what it may import from dmt, besides FREE. A name stands for itself and all inside it.
@@ -26,6 +37,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "cli": (*EVERYTHING, *API, *COMMAND),
     "board_command": ("insight", "printing", "options"),
+    "review_command": ("reviewing", "correcting", "live", "printing", "options"),
     "live": ("engine.stage",),
     "printing": (),
     "options": (),

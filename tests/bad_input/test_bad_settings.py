@@ -58,7 +58,7 @@ DIGITS = (
     ("weights=pretrained", "there are no pre-trained weights of wrn_10_1"),
     ("weights=.", "weights=. is no file"),
     ("peers.b.weights=nonsense", "peers.b.weights=nonsense is no file; give none"),
-    ("init_from=runs/x", "init_from is not available yet"),
+    ("init_from=runs/x", "init_from=runs/x does not work: runs/x is no run"),
     ("parallel_peers=true", "parallel_peers=true does not work"),
     ("track.to=wandb", "track.to=wandb does not work"),
     ("device=gpu", "device=gpu is no device; use auto, cpu, cuda"),

@@ -87,6 +87,15 @@ def test_a_runs_folder_asks_again_for_every_command(run: Path, tmp_photos) -> No
     assert not_run()
 
 
+def test_a_review_and_a_start_from_a_run_ask_again(run: Path) -> None:
+    refused("review", [run, "device=cpu"], "strangers:build")
+    refused("review", [run, "--audit", "folds=2", "device=cpu"], "strangers:build")
+    words = ["digits", "labels_per_class=2", "steps=2", "rounds=1", "device=cpu", "out=next"]
+    refused("train", [*words, "data.image_size=8", f"init_from={run}"], REFUSAL)
+    assert not_run()
+    assert call("review", run, "device=cpu", "show=3", "trust_code=true").code == 0
+
+
 def test_weights_that_name_code_do_not_run_it(run: Path) -> None:
     """The weights file says which network it holds, whatever the config says."""
     config = run / "config.yaml"

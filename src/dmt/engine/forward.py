@@ -43,6 +43,28 @@ def probabilities(
     return probs
 
 
+def pooled_features(net: nn.Module, pool: Pool, runtime: Runtime) -> Tensor:
+    """What a classifier's last linear layer is given for a pool's images: float32 (N, D), CPU.
+
+    Features of places (tokens) are averaged. D is 0 where the network has no linear layer.
+    """
+    linear = [module for module in net.modules() if isinstance(module, nn.Linear)]
+    ids = torch.arange(pool.num)
+    if not linear:
+        return torch.empty(len(ids), 0)
+    seen: list[Tensor] = []
+
+    def keep(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        seen.append(given[0].flatten(1, -2).mean(1) if given[0].ndim > 2 else given[0])
+
+    parts = []
+    with linear[-1].register_forward_pre_hook(keep):
+        for _ in forward(net, pool, ids, runtime):
+            parts.append(seen[-1].float().cpu())
+            seen.clear()
+    return torch.cat(parts)
+
+
 def shard(ids: Tensor, runtime: Runtime) -> Tensor:
     """This rank's part: every `world_size`-th, padded with the first so that all are as long."""
     if runtime.world_size == 1:

@@ -14,7 +14,7 @@ from torch import Tensor
 from dmt.data.decode import decode_square, fit_square, shown
 from dmt.data.pool import MemoryPool, StreamPool
 from dmt.engine.finite import NotFiniteError
-from dmt.engine.forward import probabilities
+from dmt.engine.forward import pooled_features, probabilities
 from dmt.engine.runtime import Runtime
 from dmt.errors import DataError
 from dmt.models.build import Network
@@ -83,6 +83,44 @@ class Model:
         self, images: Sequence[Any] | NDArray[Any] | Tensor, size: int = 512
     ) -> Iterator[Predictions]:
         """`predict`, `size` images at a time, so that any number of files fits in memory."""
+        for probs in self.predict_peers(images, size):
+            yield self._decide(probs)
+
+    def predict_peers(
+        self, images: Sequence[Any] | NDArray[Any] | Tensor, size: int = 512
+    ) -> Iterator[list[Tensor]]:
+        """What every network says by itself, `size` images at a time: float32 (B, K) each."""
+        for part, pool in self._pools(images, size):
+            ids = torch.arange(len(part))
+            try:
+                yield [
+                    probabilities(net, pool, ids, len(self.classes), self._runtime)
+                    for net in self._all
+                ]
+            except NotFiniteError as error:
+                raise DataError(_no_answer([part[index] for index in error.ids])) from error
+
+    def features(
+        self, images: Sequence[Any] | NDArray[Any] | Tensor, size: int = 512
+    ) -> NDArray[np.float32]:
+        """What the networks' last layers see of images, side by side, float32 (N, D).
+
+        D is 0 where no network ends in a linear layer.
+        """
+        parts = [
+            torch.cat([pooled_features(net, pool, self._runtime) for net in self._all], dim=1)
+            for _, pool in self._pools(images, size)
+        ]
+        return torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
+
+    @property
+    def _all(self) -> list[Network]:
+        return [*self._networks, *([self._other] if self._other else [])]
+
+    def _pools(
+        self, images: Sequence[Any] | NDArray[Any] | Tensor, size: int
+    ) -> Iterator[tuple[Sequence[Any] | NDArray[Any] | Tensor, MemoryPool]]:
+        """Images in parts, each read once for however many networks."""
         for start in range(0, len(images), size):
             part = images[start : start + size]
             pool = StreamPool(
@@ -92,17 +130,7 @@ class Model:
                 device=self._runtime.device,
                 workers=self._workers,
             )
-            ids = torch.arange(len(part))
-            images_once = MemoryPool(pool.batch(ids))  # read once, for however many networks
-            nets = [*self._networks, *([self._other] if self._other else [])]
-            try:
-                probs = [
-                    probabilities(net, images_once, ids, len(self.classes), self._runtime)
-                    for net in nets
-                ]
-            except NotFiniteError as error:
-                raise DataError(_no_answer([part[index] for index in error.ids])) from error
-            yield self._decide(probs)
+            yield part, MemoryPool(pool.batch(torch.arange(len(part))))
 
     def _decide(self, probs: list[Tensor]) -> Predictions:
         deciding = probs[: len(self._networks)]

@@ -21,6 +21,9 @@ from dmt.core.weighting import Rule
 from dmt.engine.fit import FitSpec
 from dmt.engine.stage import LabelStage, Online, Preprocessing, Role, Stage, TrainStage, Weights
 
+START = "init"
+"""Where in a run's folder lie the networks that its round 0 goes on from: `init/a`, `init/b`."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -197,8 +200,14 @@ def _on_labels(
         needs=(),
         fit=_fit(settings, settings.initial, num_steps, settings.batch_size),
         **_network(settings, peer),
+        start=_given_start(settings, peer) if role == "round" else None,
         sees=sees,
     )
+
+
+def _given_start(settings: Settings, peer: str) -> str | None:
+    """What `init_from` left in the run folder, as the name of a stage."""
+    return None if settings.init_from is None else f"{START}/{peer}"
 
 
 def _online_stage(
@@ -216,6 +225,7 @@ def _online_stage(
         needs=(),
         fit=_fit(settings, settings.student, num_steps, _num_labeled(settings)),
         **_network(settings, peer),
+        start=_given_start(settings, peer),
         # A ramp makes all weights one at first: that is for teachers that have learned something.
         weighting=replace(_weights(settings), has_ramp=settings.online.gamma_ramp),
         online=_online(settings, is_dense=is_dense),

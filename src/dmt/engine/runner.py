@@ -75,6 +75,7 @@ class Runner:
         stop: looked at after every step.
         unlabeled_classes: names of those without any label.
         shared: stages that other runs have trained; on one process alone.
+        go_on: the command that goes on after a stop; None: `dmt resume` with the folder.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Runner:
         stop: StopFlag,
         unlabeled_classes: Collection[str] = (),
         shared: SharedStages | None = None,
+        go_on: str | None = None,
     ) -> None:
         assert shared is None or runtime.world_size == 1
         self._shared = shared
@@ -111,6 +113,7 @@ class Runner:
         self._stop = stop
         self._trained = [stage for stage in stages if isinstance(stage, TrainStage)]
         self._num_images = sum(stage.num_images for stage in self._trained)
+        self._go_on = go_on or f"dmt resume {folder.path}"
         self._num_done = 0
         self._health = Health(task.classes, unlabeled_classes)
         self._is_caught_up = False
@@ -147,7 +150,7 @@ class Runner:
             faults.reached("stage finished")
             self._runtime.barrier()  # no rank looks for a checkpoint while one removes it
             if self._is_stopping():
-                self._stop.check(f"`dmt resume {self._folder.path}` goes on after {stage.name}")
+                self._stop.check(f"`{self._go_on}` goes on after {stage.name}")
         self._folder.settle()
 
     def network(self, stage: TrainStage, *, is_trained: bool = True) -> Network:
@@ -260,7 +263,7 @@ class Runner:
                     save_state(next_step)
                     # A launcher ends the other ranks as soon as it sees the first one gone.
                     self._runtime.barrier()
-                    self._stop.check(f"`dmt resume {self._folder.path}` goes on from step "
+                    self._stop.check(f"`{self._go_on}` goes on from step "
                                      f"{next_step} of {stage.name}")  # fmt: skip
                 elif time.perf_counter() - saved > self._checkpoint_every:
                     save_state(next_step)
