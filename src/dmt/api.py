@@ -187,13 +187,24 @@ def _refuse_beginning(path: Path) -> None:
         )
 
 
-def _settings(
+def resolved(
     catalog: Catalog, data: str | Path, overrides: Sequence[str] | Mapping[str, Any]
 ) -> Settings:
+    """What recipe and words say, before anybody asks whether they go together.
+
+    Raises:
+        SettingError: an unknown key or a value it does not take.
+    """
     recipe = _DEFAULT_RECIPES.get(catalog.layout, _DEFAULT_BY_TASK[catalog.task])
     if isinstance(data, str) and re.fullmatch(r"cifar10(:.*)?", data, re.DOTALL):
         recipe = "cifar10-4000"  # whichever files the built-in was found in
-    settings = resolve(overrides, dataset=str(data), default_recipe=recipe)
+    return resolve(overrides, dataset=str(data), default_recipe=recipe)
+
+
+def _settings(
+    catalog: Catalog, data: str | Path, overrides: Sequence[str] | Mapping[str, Any]
+) -> Settings:
+    settings = resolved(catalog, data, overrides)
     if len(peer_names(settings)) == 1 and not _names_peer_b(overrides):
         # A recipe of two peers may be asked for a method of one: the second means nothing then.
         only = settings.peers.model_copy(update={"b": Peers().b, "labeled_subset": "all"})
