@@ -203,6 +203,7 @@ class _Runs:
         if _has_run(run):
             resume(
                 run,
+                data=settings.dataset,
                 listener=self._listener,
                 trust_code=True,  # its settings are those that were asked for and allowed now
                 follow_links=settings.data.follow_links,

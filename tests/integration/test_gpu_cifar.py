@@ -92,6 +92,8 @@ def stage(
         monkeypatch.setattr(gpu_cifar, "Until", _stop_at(stop))
         capsys.readouterr()
         work = tmp_path / f"w{new}"
+        if (tmp_path / f"w{old}").exists():
+            (tmp_path / f"w{old}").rename(tmp_path / f"gone{old}")
         folders = ("--state", tmp_path / old, "--out", tmp_path / new, "--work", work)
         gpu_cifar.main(["stage", str(tmp_path / "pieces"), *map(str, folders), *WORDS, *words])
         return capsys.readouterr().out
