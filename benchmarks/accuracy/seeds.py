@@ -1,4 +1,4 @@
-"""DMT against supervised and self-training over seeds: the tables of the README.
+"""Methods against supervised training over seeds: the tables of docs/results.md.
 
     python benchmarks/accuracy/seeds.py digits --seeds 20 --out results/digits.jsonl
     python benchmarks/accuracy/seeds.py PATH/cifar10-jpeg --seeds 3 \
@@ -6,12 +6,11 @@
     python benchmarks/accuracy/seeds.py shapes --seeds 10 --out results/shapes.jsonl \
         --no-oracle data.val_images=60
 
-Every seed draws labeled subset and initial weights anew. One run gives DMT (peer a and the pair),
-the supervised model of equal images and the oracle (all labels, as many images; not with
-`--no-oracle`); a second one
-self-training: one model, weights of one, as many images as one peer. Finished runs are kept in
-`--out`, a line each, and not run again. `--jobs` processes of one thread each work side by side:
-figures do not depend on it, seconds do.
+Every seed draws labeled subset and initial weights anew. The run of DMT gives as well the
+supervised model of equal images and the oracle (all labels, as many images; not with
+`--no-oracle`). `--methods` names which are run beside it; every peer sees as many images as the
+supervised model. Finished runs are kept in `--out`, a line each, and not run again. `--jobs`
+processes of one thread each work side by side: figures do not depend on it, seconds do.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from kept import Line, add_arguments, run_missing
 if TYPE_CHECKING:
     from dmt.comparison import Comparison
 
-METHODS = {"dmt": [], "self-training": ["method=self-training", "baseline=none"]}
-
 
 def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -> Line:
     """One training run; what is kept of its summary."""
     from dmt.api import Quiet, train_with
 
     with tempfile.TemporaryDirectory() as folder:
-        oracle = ["oracle=true"] if method == "dmt" and has_oracle else []
-        settings = [*words, *METHODS[method], *oracle, f"seed={seed}", f"out={folder}/run"]
+        # What all methods are compared with is trained once a seed.
+        extra = ["baseline=none"] if method != "dmt" else ["oracle=true"] if has_oracle else []
+        own = [f"method={method}", f"seed={seed}", f"out={folder}/run"]
+        settings = [*words, *extra, *own]
         summary = train_with(data, settings, Quiet()).summary.model_dump(mode="json")
         lines = Path(folder, "run", "metrics.jsonl").read_text().splitlines()
         events = [json.loads(line) for line in lines]
@@ -55,11 +54,15 @@ def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -
 def comparison(lines: list[Line]) -> Comparison:
     """What `dmt compare` would say of these runs; seconds are not kept by part of a run."""
     from dmt.comparison import PAIR_SUFFIX, Seen
+    from dmt.engine.plan import PRESETS
     from dmt.metrics.over_seeds import Entry, compare_methods
 
+    names = ["supervised"]
+    for name, preset in PRESETS.items():
+        if name != "supervised":
+            names += [name] if preset.num_peers == 1 else [name, f"{name}{PAIR_SUFFIX}"]
     found: dict[tuple[str, None], dict[int, Entry]] = {
-        (name, None): {}
-        for name in ("supervised", "self-training", "dmt", f"dmt{PAIR_SUFFIX}", "oracle")
+        (name, None): {} for name in (*names, "oracle")
     }
     alone = {line["seed"]: line["summary"] for line in lines if line["method"] == "dmt"}
     for line in lines:
@@ -76,8 +79,11 @@ def comparison(lines: list[Line]) -> Comparison:
         found[line["method"], None][seed] = Entry(
             summary["peers"]["a"], supervised, oracle, seen=own
         )
+        if num_models == 2:
+            found[f"{line['method']}{PAIR_SUFFIX}", None][seed] = Entry(
+                summary["ensemble"], seen=own
+            )
         if line["method"] == "dmt":
-            found[f"dmt{PAIR_SUFFIX}", None][seed] = Entry(summary["ensemble"], seen=own)
             for name, value in (("supervised", supervised), ("oracle", oracle)):
                 if value is None:
                     continue
@@ -133,9 +139,11 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--no-oracle", action="store_true", help="do not train on all labels")
+    parser.add_argument("--methods", default="self-training", help="beside dmt, with commas")
     add_arguments(parser)
     given = parser.parse_intermixed_args()
-    wanted = [{"method": method, "seed": seed} for seed in range(given.seeds) for method in METHODS]
+    methods = ["dmt", *filter(None, given.methods.split(","))]
+    wanted = [{"method": method, "seed": seed} for seed in range(given.seeds) for method in methods]
     print(table(run_missing(given, wanted, partial(run, has_oracle=not given.no_oracle))))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from dmt.engine.stage import Stage, TrainStage
 from dmt.engine.task import Task
 from dmt.errors import RunError
 from dmt.materials import sizes_of
-from dmt.methods import make_method
+from dmt.methods import methods_of
 from dmt.metrics.review_scores import contradicted, improbability
 from dmt.peers import (
     image_of,
@@ -178,7 +177,7 @@ def _train(
         Runner(
             stages,
             task,
-            partial(make_method, view=task.view, num_classes=len(task.classes)),
+            methods_of(task, runtime),
             folder,
             runtime,
             seed=settings.seed,

@@ -224,8 +224,9 @@ def predict(
     A classifier writes path,label,confidence,agreement as CSV: out=FILE (default: stdout).
     A segmenter writes a folder, out=FOLDER (default: predictions): masks/ (PNG, a pixel's value is
     its class), overlays/, and with confidence=true and disagreement=true their maps; overlay=false
-    leaves the overlays out, overwrite=true replaces files that are there.
-    Both: device=, bad_images=skip, trust_code=true, data.follow_links=true.
+    leaves the overlays out.
+    Both: device=, bad_images=skip, trust_code=true, data.follow_links=true, and overwrite=true,
+    which replaces files that are there.
     """
     from dmt.records import read_summary
 

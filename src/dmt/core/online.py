@@ -54,7 +54,7 @@ def class_thresholds(threshold: Tensor, class_probs: Tensor) -> Tensor:
 
 
 def fairness(expected: Tensor, expected_share: Tensor, mean_probs: Tensor, share: Tensor) -> Tensor:
-    """How far the mean prediction of a batch is from the one of all batches: a cross-entropy.
+    """FreeMatch's last term: minus a cross-entropy of expected and batch mean predictions.
 
     Both are divided by how often each class is called, so that a class that is called often by
     the one and rarely by the other is not held against it.
@@ -66,13 +66,13 @@ def fairness(expected: Tensor, expected_share: Tensor, mean_probs: Tensor, share
         share: h̄, (K,), of the batch; classes that are not called in it are left out.
 
     Returns:
-        Scalar −Σ_k a_k log b_k with a = norm(p̃ / h̃), b = norm(p̄ / h̄).
+        Scalar Σ_k a_k log b_k with a = norm(p̃ / h̃), b = norm(p̄ / h̄); 0 at the most.
 
-    Source: FreeMatch, eq. 10–11. Departure: the paper and its code add this with the opposite
-    sign, which drives the two apart; ours does what the text says it is for.
+    Source: FreeMatch, eq. 10–11, with the sign of the paper and of its code: minimised, it drives
+    the two apart, though the text speaks of the opposite.
     """
     is_called = share > 0
     aim = expected / expected_share.clamp(min=1e-6)
     mean = torch.where(is_called, mean_probs / share.clamp(min=1e-6), 0.0)
     aim, mean = aim / aim.sum(), mean / mean.sum().clamp(min=1e-12)
-    return -torch.where(is_called, aim.detach() * mean.clamp(min=1e-12).log(), 0.0).sum()
+    return torch.where(is_called, aim.detach() * mean.clamp(min=1e-12).log(), 0.0).sum()

@@ -1,13 +1,33 @@
 """Ways to learn from a batch; which of them a stage uses is plain data in the stage."""
 
+from functools import partial
+
+from dmt.engine.runner import MakeMethod
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 from dmt.engine.step import Method, View, Views
+from dmt.engine.task import Task
 from dmt.methods.mixmatch import MixMatch
 from dmt.methods.mutual import WeightedPseudoLabels
 from dmt.methods.online import OnlinePseudoLabels
 
-__all__ = ["make_method"]
+__all__ = ["make_method", "methods_of"]
+
+
+def methods_of(task: Task, runtime: Runtime) -> MakeMethod:
+    """What makes the method of each stage of a run.
+
+    Args:
+        task: whose views and classes.
+        runtime: for what a method sums over ranks.
+    """
+    return partial(
+        make_method,
+        view=task.view,
+        views=task.views,
+        num_classes=len(task.classes),
+        runtime=runtime,
+    )
 
 
 def make_method(

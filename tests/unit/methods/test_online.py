@@ -214,7 +214,7 @@ def test_freematch() -> None:
     called = [sum(best(probs)[0] == k for probs in kept) / len(kept) for k in range(K)]
     aim = [p / h for p, h in zip(expected, share, strict=True)]
     ratio = [p / h if h else 0 for p, h in zip(mean, called, strict=True)]
-    fair = -sum(
+    fair = sum(
         a / sum(aim) * math.log(r / sum(ratio)) for a, r in zip(aim, ratio, strict=True) if r
     )
     assert loss_of(result) == pytest.approx(on_labels(net) + total / 4 + 0.25 * fair, rel=1e-4)
