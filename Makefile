@@ -35,7 +35,7 @@ help:
 	@echo 'make fuzz       feed every parser whatever breaks it, for SECONDS_OF_FUZZ=$(SECONDS_OF_FUZZ); goes on where it stood'
 	@echo 'make check      lint, types, tests'
 	@echo 'make bench      the speed ratios, benchmark by benchmark'
-	@echo 'make results    write docs/results.md from what is recorded in results/; nothing is trained'
+	@echo 'make results    write docs/results.md and the key lines of README.md from results/; nothing is trained'
 	@echo 'make clean      remove $(VENV) and the caches; runs/ stays'
 	@echo ''
 	@echo 'PYTHON=python3.12   the Python (3.11 or newer) that $(VENV) is made from'

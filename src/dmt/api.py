@@ -135,6 +135,7 @@ def begin(
 def resume(
     run: str | Path,
     *,
+    data: str | Path | None = None,
     listener: Listener | None = None,
     trust_code: bool = False,
     follow_links: bool = False,
@@ -144,6 +145,7 @@ def resume(
 
     Args:
         run: its folder.
+        data: where its data lie now; None: where they lay.
         listener: told of progress.
         trust_code: whether a factory that the folder names may be run.
         follow_links: whether links in the data may lead out of it.
@@ -164,8 +166,8 @@ def resume(
     if trust_code:
         settings = settings.model_copy(update={"trust_code": True})
     if follow_links:
-        data = settings.data.model_copy(update={"follow_links": True})
-        settings = settings.model_copy(update={"data": data})
+        followed = settings.data.model_copy(update={"follow_links": True})
+        settings = settings.model_copy(update={"data": followed})
     _check_trust(settings, set())
     runtime = open_runtime(settings.device, settings.precision)
     folder = RunFolder(path, is_writer=runtime.is_writer)
@@ -173,6 +175,8 @@ def resume(
         if is_finished(path):  # by the process that had it until now
             return Run(path, read_summary(path))
         folder.load_progress()
+        if data is not None:
+            settings = settings.model_copy(update={"dataset": str(data)})
         assert settings.dataset is not None
         catalog = open_catalog(settings.dataset, follow_links=follow_links)
         session = Session(catalog, settings, folder, runtime, listener or Quiet(), shared)
@@ -187,13 +191,24 @@ def _refuse_beginning(path: Path) -> None:
         )
 
 
-def _settings(
+def resolved(
     catalog: Catalog, data: str | Path, overrides: Sequence[str] | Mapping[str, Any]
 ) -> Settings:
+    """What recipe and words say, before anybody asks whether they go together.
+
+    Raises:
+        SettingError: an unknown key or a value it does not take.
+    """
     recipe = _DEFAULT_RECIPES.get(catalog.layout, _DEFAULT_BY_TASK[catalog.task])
     if isinstance(data, str) and re.fullmatch(r"cifar10(:.*)?", data, re.DOTALL):
         recipe = "cifar10-4000"  # whichever files the built-in was found in
-    settings = resolve(overrides, dataset=str(data), default_recipe=recipe)
+    return resolve(overrides, dataset=str(data), default_recipe=recipe)
+
+
+def _settings(
+    catalog: Catalog, data: str | Path, overrides: Sequence[str] | Mapping[str, Any]
+) -> Settings:
+    settings = resolved(catalog, data, overrides)
     if len(peer_names(settings)) == 1 and not _names_peer_b(overrides):
         # A recipe of two peers may be asked for a method of one: the second means nothing then.
         only = settings.peers.model_copy(update={"b": Peers().b, "labeled_subset": "all"})

@@ -10,19 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from dmt.comparison import ORACLE, SUPERVISED
 from dmt.config import flat_words, yaml_value
 from dmt.engine.plan import PRESETS
 from dmt.errors import SettingError
+from dmt.setting_checks import foreign_keys
 
 _OWN = {  # what a run is told by the comparison, and how that is said here
     "method": "methods= names them",
     "seed": "seeds= names them",
     "oracle": "name oracle in methods=",
 }
-_OF_PAIRS = ("peers.b.", "peers.labeled_subset")
+_SECOND = "peers.b.model"
 _MOST = 1000  # runs; more are a slip
 
 
@@ -53,8 +54,7 @@ class Question:
     @cached_property
     def trained(self) -> tuple[str, ...]:
         """Methods with runs of their own: the others train supervised models and oracles."""
-        own = tuple(each for each in self.methods if each not in (SUPERVISED, ORACLE))
-        return own or (SUPERVISED,)
+        return trained_of(self.methods)
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
@@ -66,16 +66,25 @@ class Question:
             for method in self.trained
         )
 
-    def words(self, job: Job) -> dict[str, Any]:
-        """The settings of one run, by dotted key."""
-        is_single = PRESETS[job.method].num_peers == 1
-        words = {
-            key: value
-            for key, value in self.settings.items()
-            if not (is_single and key.startswith(_OF_PAIRS))  # what a single model lacks
-        }
+    def words(self, job: Job, schedule: Literal["pair", "chain"] = "pair") -> dict[str, Any]:
+        """The settings of one run, by dotted key, without what its method knows nothing of.
+
+        A key that no method knows stays, so that it is refused.
+
+        Args:
+            job: the run.
+            schedule: of the methods with rounds.
+        """
+
+        def foreign(method: str) -> set[str]:
+            # Of two models is the second peer, which a baseline of two is compared with.
+            return foreign_keys(method, [*self.settings, _SECOND], schedule)
+
+        unknown = set.intersection(*map(foreign, self.trained))
+        left_out = foreign(job.method) - unknown
+        words = {key: value for key, value in self.settings.items() if key not in left_out}
         baseline = words.get("baseline") or ("equal" if self._has_baseline else "none")
-        words["baseline"] = "equal" if is_single and baseline == "pair" else baseline
+        words["baseline"] = "equal" if _SECOND in left_out and baseline == "pair" else baseline
         if ORACLE in self.methods:
             words["oracle"] = True
         if job.labels is not None:
@@ -95,6 +104,12 @@ class Question:
         words = [f"{key}={','.join(map(str, values))}" for key, values in own.items()]
         words += [f"{key}={yaml_value(value)}" for key, value in self.settings.items()]
         return shlex.join(["dmt", "compare", str(data), *words])
+
+
+def trained_of(methods: Sequence[str]) -> tuple[str, ...]:
+    """Of the methods of a comparison, those with runs of their own."""
+    own = tuple(each for each in methods if each not in (SUPERVISED, ORACLE))
+    return own or (SUPERVISED,)
 
 
 def read_question(overrides: Sequence[str] | Mapping[str, Any]) -> Question:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from dmt.api import Quiet, begin, checked_settings, folder_for, resume
+from dmt.api import Quiet, begin, checked_settings, folder_for, resolved, resume
+from dmt.compare_record import read_record, record_of, refuse_changed
 from dmt.compare_words import Job, Question, read_question
 from dmt.comparison import COMPARE, MARKDOWN, PAGE, Asked, Comparison, ComparisonRecord
 from dmt.config import (
@@ -24,7 +23,6 @@ from dmt.config import (
     chosen_values,
     may_follow_links,
     with_values,
-    yaml_value,
 )
 from dmt.data.catalog import Catalog
 from dmt.data.fingerprint import content_hash
@@ -39,9 +37,7 @@ from dmt.metrics.over_seeds import compare_methods
 from dmt.portable import portable
 from dmt.records import (
     CONFIG,
-    Summary,
     is_finished,
-    read_json,
     read_summary,
     write_json,
     write_text,
@@ -49,7 +45,7 @@ from dmt.records import (
 from dmt.run_figures import entries_of, notes_on
 from dmt.session import open_material
 from dmt.using import settings_of
-from dmt.writing import is_temporary, sweep
+from dmt.writing import sweep
 
 _SHARED = "shared"
 
@@ -109,32 +105,39 @@ def compare_with(
         raise SettingError("dmt compare works in one process; start it without a launcher")
     follow_links = may_follow_links(question.settings)
     catalog = open_catalog(data, follow_links=follow_links)
-    wanted = {job: checked_settings(catalog, data, question.words(job)) for job in question.jobs}
+    schedule = resolved(catalog, data, question.settings).schedule
+
+    def settings_for(job: Job) -> Settings:
+        return checked_settings(catalog, data, question.words(job, schedule))
+
+    wanted = {job: settings_for(job) for job in question.jobs}
     path = Path(question.out) if question.out else folder_for(catalog.name, "compare")
-    base = portable(wanted[question.jobs[0]])
     asked = Asked(
         methods=list(question.methods),
         seeds=list(question.seeds),
         labels=list(question.labels) if question.labels else None,
-        settings=base.model_dump(mode="json"),
+        settings=portable(wanted[question.jobs[0]]).model_dump(mode="json"),
         data=content_hash(catalog),
     )
-    is_new = _is_new(path)
+    is_new = read_record(path) is None
     if is_new:
         _try_splits(catalog, wanted, listener)
     with RunFolder(path).locked(is_new=is_new, has_runs=True):
-        if (path / COMPARE).exists():
-            _refuse_changed(path, asked, base)
+        before = read_record(path)
+        if before is None:
+            write_json(path / COMPARE, record_of(question.command(data), asked))
         else:
-            command = question.command(data)
-            write_json(path / COMPARE, _record(command, asked))
+            refuse_changed(path, before.asked, asked, settings_for)
+        runs = _Runs(path, catalog, wanted, listener)
+        if before is not None and before.asked != asked and runs.missing:
+            _try_splits(catalog, runs.missing, listener)
         try:
-            reasons = _Runs(path, catalog, wanted, listener).do()
+            reasons = runs.do()
         except BaseException:
-            if not any(_has_run(path / job.name) for job in question.jobs):
+            if (before is None or before.result is None) and not runs.are_any:
                 (path / COMPARE).unlink()  # nothing holds anybody to what never began
             raise
-        return _write(path, question, asked, data, reasons)
+        return _write(path, question, asked, data, runs.places, reasons)
 
 
 class _Runs:
@@ -147,12 +150,27 @@ class _Runs:
         self._catalog = catalog
         self._listener = _NotesOnce(listener)
         self._wanted = wanted
+        self.places = {job: _place(path, job) for job in wanted}
         # What zero options leave open, the first run chooses for all: budgets are to be equal.
-        there = [job for job in wanted if _has_run(path / job.name)]
+        there = [job for job in wanted if _has_run(self.places[job])]
         self._chosen = self._choice(there[0]) if there else {}
         for job, settings in wanted.items():
             expected = with_values(portable(settings), self._chosen)
-            _refuse_foreign(path / job.name, expected)
+            _refuse_foreign(self.places[job], expected)
+
+    @property
+    def missing(self) -> dict[Job, Settings]:
+        """Those that have not begun."""
+        return {
+            job: settings
+            for job, settings in self._wanted.items()
+            if not _has_run(self.places[job])
+        }
+
+    @property
+    def are_any(self) -> bool:
+        """Whether one has begun."""
+        return len(self.missing) < len(self._wanted)
 
     def do(self) -> list[str]:
         """Do what is not finished; why a run could not be, in sentences.
@@ -163,7 +181,7 @@ class _Runs:
         sweep(self._path / _SHARED)
         reasons = []
         for number, job in enumerate(self._wanted, 1):
-            if _has_run(self._path / job.name) and is_finished(self._path / job.name):
+            if _has_run(self.places[job]) and is_finished(self.places[job]):
                 continue
             self._listener.on_note(f"run {number} of {len(self._wanted)}: {job.name}")
             try:
@@ -180,11 +198,12 @@ class _Runs:
         return reasons
 
     def _do(self, job: Job) -> None:
-        run, settings = self._path / job.name, self._wanted[job]
+        run, settings = self.places[job], self._wanted[job]
         shared = self._path / _SHARED
         if _has_run(run):
             resume(
                 run,
+                data=settings.dataset,
                 listener=self._listener,
                 trust_code=True,  # its settings are those that were asked for and allowed now
                 follow_links=settings.data.follow_links,
@@ -195,7 +214,7 @@ class _Runs:
             begin(self._catalog, settings, self._listener, shared=shared)
 
     def _choice(self, job: Job) -> dict[str, Any]:
-        return chosen_values(portable(self._wanted[job]), settings_of(self._path / job.name))
+        return chosen_values(portable(self._wanted[job]), settings_of(self.places[job]))
 
 
 class _NotesOnce:
@@ -224,23 +243,6 @@ class _NotesOnce:
         self._listener.on_step(stage, step, num_steps, done)
 
 
-def _is_new(path: Path) -> bool:
-    """Whether no comparison lies in `path` yet.
-
-    Raises:
-        RunError: something else does, or a record that cannot be read.
-    """
-    if (path / COMPARE).exists():
-        read_record(path)
-        return False
-    content = os.listdir(path) if path.is_dir() else []
-    others = sorted(name for name in content if name != ".lock" and not is_temporary(name))
-    if others or (path.exists() and not path.is_dir()):
-        what = "a run" if CONFIG in others else "something else"
-        raise RunError(f"{path} holds {what}, not a comparison; give another folder with out=")
-    return True
-
-
 def _try_splits(catalog: Catalog, wanted: Mapping[Job, Settings], listener: Listener) -> None:
     """Find what a later run would fail on before the first one begins.
 
@@ -253,25 +255,12 @@ def _try_splits(catalog: Catalog, wanted: Mapping[Job, Settings], listener: List
         material.check(settings, material.split(settings, skip=()))
 
 
-def _refuse_changed(path: Path, asked: Asked, settings: Settings) -> None:
-    """Raise RunError if a comparison is to go on with something else than it began with."""
-    before = read_record(path).asked
-    difference = next(
-        (
-            f"{key} was {_listed(old)} and is {_listed(new)} now"
-            for key in ("methods", "seeds", "labels")
-            if (old := getattr(before, key)) != (new := getattr(asked, key))
-        ),
-        None,
-    )
-    difference = difference or changed_settings(before.settings, settings)
-    if difference is None and before.data != asked.data:
-        difference = "its images or labels changed since it began"
-    if difference is not None:
-        raise RunError(
-            f"the comparison in {path} cannot go on: {difference}; give what it began with, or "
-            "another folder with out="
-        )
+def _place(path: Path, job: Job) -> Path:
+    """Where a run is, or is to be."""
+    # What began at one number of labels, which no folder names, may be asked at more now.
+    plain = path / job._replace(labels=None).name
+    is_there = job.labels is not None and _has_run(plain)
+    return plain if is_there and settings_of(plain).labels == job.labels else path / job.name
 
 
 def _refuse_foreign(run: Path, expected: Settings) -> None:
@@ -292,48 +281,12 @@ def _has_run(run: Path) -> bool:
     return (run / CONFIG).is_file() and not RunFolder(run).is_beginning
 
 
-def _listed(values: Sequence[object] | None) -> str:
-    return ",".join(yaml_value(each) for each in values) if values else "not set"
-
-
-def read_record(path: Path) -> ComparisonRecord:
-    """A comparison's `compare.json`.
-
-    Raises:
-        RunError: it cannot be read, or was not written by this version of dmt.
-    """
-    try:
-        return ComparisonRecord.model_validate(read_json(path / COMPARE))
-    except ValidationError as error:
-        raise RunError(
-            f"{path / COMPARE} was not written by this version of dmt; put it back as it was, or "
-            "give another folder with out="
-        ) from error
-
-
-def _record(
-    command: str,
-    asked: Asked,
-    result: Comparison | None = None,
-    notes: Sequence[str] = (),
-    first: Summary | None = None,
-) -> ComparisonRecord:
-    return ComparisonRecord(
-        command=command,
-        asked=asked,
-        result=result,
-        notes=list(notes),
-        hardware=first.hardware if first else "",
-        versions=first.versions if first else {},
-    )
-
-
 def _write(
-    path: Path, question: Question, asked: Asked, data: str | Path, reasons: Sequence[str]
-) -> Compared:
+    path: Path, question: Question, asked: Asked, data: str | Path, places: Mapping[Job, Path],
+    reasons: Sequence[str],
+) -> Compared:  # fmt: skip
     """The table of all runs that came to their end, as data, as text and as a page."""
-    runs = [(job, path / job.name) for job in question.jobs]
-    finished = [(job, run, read_summary(run)) for job, run in runs if is_finished(run)]
+    finished = [(job, run, read_summary(run)) for job, run in places.items() if is_finished(run)]
     if not finished:
         raise TrainingError(f"no run of the comparison in {path} has figures: {reasons[0]}")
     first = finished[0][2]
@@ -345,7 +298,7 @@ def _write(
         metric=first.metric,
     )
     notes = [*reasons, *notes_on(question, result, first)]
-    record = _record(question.command(data), asked, result, notes, first)
+    record = record_of(question.command(data), asked, result, notes, first)
     write_text(path / MARKDOWN, markdown(record))
     write_text(path / PAGE, render_comparison(record, path.resolve().name))
     write_json(path / COMPARE, record)

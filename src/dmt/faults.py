@@ -29,6 +29,7 @@ POINTS = (
     "metrics.jsonl opens", "metrics.jsonl half", "metrics.jsonl appended", "metrics.jsonl synced",
     "metrics.jsonl cuts", "metrics.jsonl cut",
     "state.pt removed",
+    "shared network kept", "shared stage kept", "shared stage taken",
     "judge begins", "judge done", "run done",
     *(f"{name} {step}" for name in FILES for step in STEPS),
 )  # fmt: skip

@@ -245,7 +245,7 @@ class Session:
             "hardware": hardware(self._runtime),
             "versions": installed(),
         }
-        return SharedStages(self._shared, context)
+        return SharedStages(self._shared, self._folder.path.name, context)
 
     def _facts(self, split: Parts, unlabeled_classes: tuple[str, ...]) -> RunFacts:
         settings = self._settings

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import Literal
 
 from dmt.config import Peers, Settings
 from dmt.data.catalog import Catalog
-from dmt.engine.plan import PRESETS, ignored_online, is_continuing, peer_names
+from dmt.engine.plan import HYPER_PARAMETERS, PRESETS, is_continuing, peer_names
 from dmt.errors import SettingError
 
 # Keys that one of the tasks knows nothing of: taken silently, they would mean nothing.
@@ -27,6 +28,10 @@ _OF_CLASSIFICATION = {
     )),
     "online.randaugment", "online.cutout",
 }  # fmt: skip
+# `rounds` and `selection.fractions` are not among them: with epochs they say how long an online
+# method trains.
+_OF_ROUNDS = {"schedule", "peers.labeled_subset", "selection.kind", "weighting.ramp"}
+_OF_STRONG_VIEW = {f"online.{name}" for name in ("randaugment", "cutout", "photometric", "cutmix")}
 
 
 def check_task(catalog: Catalog, keys: Collection[str]) -> None:
@@ -41,6 +46,35 @@ def check_task(catalog: Catalog, keys: Collection[str]) -> None:
         raise SettingError(
             f"{key} is for {other}, but {catalog.name} is a {catalog.task}; leave it out"
         )
+
+
+def foreign_keys(
+    method: str, keys: Collection[str], schedule: Literal["pair", "chain"] = "pair"
+) -> set[str]:
+    """Those of the keys that mean nothing to a method, whatever their values.
+
+    Args:
+        method: its name.
+        keys: dotted.
+        schedule: of methods with rounds; in a chain there is no second peer.
+    """
+    preset = PRESETS[method]
+    online = preset.online
+    is_single = preset.num_peers == 1 or (online is None and schedule == "chain")
+
+    def is_foreign(key: str) -> bool:
+        if key.startswith("peers.b.") or (key == "peers.labeled_subset" and is_single):
+            return is_single
+        if online is None or not key.startswith("online."):
+            return key in _OF_ROUNDS if online else key.startswith("online.")
+        name = key.removeprefix("online.")
+        return (
+            (key in _OF_STRONG_VIEW and online.is_same_view)
+            or (name == "gamma_ramp" and preset.rule == "ones")
+            or (name in HYPER_PARAMETERS and getattr(online, name) is None)
+        )
+
+    return {key for key in keys if is_foreign(key)}
 
 
 def check_method(catalog: Catalog, settings: Settings, typed: Collection[str]) -> None:
@@ -65,7 +99,7 @@ def check_method(catalog: Catalog, settings: Settings, typed: Collection[str]) -
                 f"method={name}; leave it out"
             )
         return
-    ignored = [key for key in of_online if key.removeprefix("online.") in ignored_online(settings)]
+    ignored = sorted(foreign_keys(name, [*of_online, *({"selection.kind"} & set(typed))]))
     for is_wrong, sentence in (
         (bool(ignored), f"{(ignored or [''])[0]} means nothing to method={name}; leave it out"),
         (

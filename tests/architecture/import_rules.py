@@ -15,7 +15,7 @@ API = (
     "api", "using", "session", "sizing", "materials", "image_material", "scene_material",
     "machine", "checkup", "mask_checkup", "data_checkup", "predicting", "mask_predicting",
     "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
-    "compare_words", "run_figures",
+    "compare_words", "compare_record", "run_figures",
     "peers", "auditing", "reviewing", "review_pictures",
     "correcting", "continuing",
 )  # one row of the house  # fmt: skip

@@ -41,6 +41,15 @@ _FIXED = ("steps=4", "rounds=1", "model=wrn_10_1", "batch_size=16")
         ("methods=dmt stpes=3", "unknown setting 'stpes'; did you mean steps?"),
         ("methods=dmt steps=0", "steps=0 does not work"),
         ("methods=dmt recipe=nothing", "there is no recipe or file 'nothing'"),
+        ("methods=supervised,dmt online.threshold=1", "online.threshold is for methods that label"),
+        ("methods=cps,fixmatch online.views=2", "online.views means nothing to method=cps"),
+        ("methods=cps,fixmatch weighting.ramp=true", "weighting.ramp is for rounds"),
+        ("methods=supervised,dst baseline=pair", "baseline=pair is for a pair of peers"),
+        ("methods=supervised,dst peers.b.model=wrn_16_1", "peers.b is set, but method=dst"),
+        (
+            "methods=dmt,cps schedule=chain baseline=pair peers.labeled_subset=dms",
+            "peers.labeled_subset=dms makes two peers different",
+        ),
         ("methods=dmt aspp_dilations=6", "aspp_dilations is for segmentation"),
     ],
 )

@@ -24,6 +24,8 @@ from trees import save_image, scene, write_image_masks
 KILLED = -signal.SIGKILL
 # Reached only by a session that goes on with a run.
 OF_RESUMING = ("session resumed", "metrics.jsonl cuts", "metrics.jsonl cut")
+# Reached only by the runs of a comparison.
+OF_COMPARING = ("shared network kept", "shared stage kept", "shared stage taken")
 _EVERY_STEP = "checkpoint_every=1e-9"
 _CLOCK = re.compile(r"time|seconds|.*_seconds|images_per_second")
 
@@ -162,6 +164,7 @@ def cases(data: Path) -> dict[str, Case]:
     streamed = ("data.memory_limit=0", "workers=1")
     listed = [
         Case("digits-pair", (*digits, "schedule=pair")),
+        Case("digits-online", (*digits, "method=dmt-online", "baseline=none")),
         Case("digits-chain", (*digits, "schedule=chain", "student.optimizer=adamw")),
         Case("scenes-pair", (str(scenes), *masks, "schedule=pair")),
         Case("scenes-chain", (str(scenes), *masks, "schedule=chain", "student.lr_span=stage")),
@@ -221,12 +224,12 @@ def assert_equal(run: Path, whole: Path) -> None:
     for name, content in wanted.items():
         if name == "metrics.jsonl":
             lines, expected = (
-                [_timeless(json.loads(line)) for line in each.splitlines()]
+                [timeless(json.loads(line)) for line in each.splitlines()]
                 for each in (found[name], content)
             )
             assert lines == expected
         elif name == "summary.json":
-            assert _timeless(json.loads(found[name])) == _timeless(json.loads(content))
+            assert timeless(json.loads(found[name])) == timeless(json.loads(content))
         elif name == "checkpoint/progress.json":
             assert json.loads(found[name])["finished"] == json.loads(content)["finished"]
         elif name not in {"report.html", "config.yaml", ".lock"}:
@@ -240,6 +243,13 @@ def set_workers(run: Path, number: int) -> None:
     path = run / "config.yaml"
     if path.exists():
         path.write_text(re.sub(r"(?m)^workers: .*$", f"workers: {number}", path.read_text()))
+
+
+def timeless(value: Any) -> Any:
+    """A value of JSON without what a clock says."""
+    if isinstance(value, dict):
+        return {key: timeless(each) for key, each in value.items() if not _CLOCK.fullmatch(key)}
+    return [timeless(each) for each in value] if isinstance(value, list) else value
 
 
 def occurrence(point: str, counts: Counter[str], salt: str) -> str:
@@ -261,7 +271,7 @@ def kill_at(zygote: Zygote, whole: Whole, point: str, folder: Path) -> None:
         assert zygote.call(whole.case.train, folder, crash_at=first).code == KILLED
         ended = zygote.call(("resume", "run"), folder, crash_at=point)
     else:
-        at = occurrence(point, whole.points, whole.case.name)
+        at = point if "@" in point else occurrence(point, whole.points, whole.case.name)
         ended = zygote.call(whole.case.train, folder, crash_at=at)
     assert ended.code == KILLED, (point, ended)
 
@@ -272,12 +282,6 @@ def _files(run: Path) -> dict[str, bytes]:
         for path in sorted(run.rglob("*"))
         if path.is_file()
     }
-
-
-def _timeless(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _timeless(each) for key, each in value.items() if not _CLOCK.fullmatch(key)}
-    return [_timeless(each) for each in value] if isinstance(value, list) else value
 
 
 def _unthreaded(config: bytes) -> bytes:

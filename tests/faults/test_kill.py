@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 from harness import (
     KILLED,
+    OF_COMPARING,
     OF_RESUMING,
     Case,
     Whole,
@@ -33,6 +34,7 @@ from dmt.faults import FILES, POINTS
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 
 _OF_IMAGES = ("ids.npy", "label.npy", "code.npy", "manifest.json")
+_OF_LABELING = (*_OF_IMAGES, "labels removed", "labeling")
 _FOUR = ("digits-pair", "digits-chain", "scenes-pair", "scenes-chain")
 # Some of everything: files of each kind at each step, the record, the loops, the ends.
 _SOME = [
@@ -44,6 +46,9 @@ _SOME = [
     ("digits-pair", "state.pt renamed"),
     ("digits-pair", "model.safetensors synced"),
     ("digits-pair", "progress.json renamed"),
+    ("digits-online", "step gradients"),
+    ("digits-online", "state.pt renamed"),
+    ("digits-online", "model.safetensors kept@1"),  # of peer a, before that of b
     ("digits-chain", "step gradients"),
     ("digits-chain", "code.npy kept"),
     ("digits-chain", "summary.json kept"),
@@ -62,11 +67,13 @@ _SOME_CUTS: list[tuple[str, str, Survives]] = [
 
 
 def _points(name: str) -> list[str]:
-    other = _OF_IMAGES if name.startswith("scenes") else ("part0.",)
+    other = (*OF_COMPARING, *(_OF_IMAGES if name.startswith("scenes") else ("part0.",)))
+    if name.endswith("online"):
+        other += _OF_LABELING
     return [point for point in POINTS if not point.startswith(other)]
 
 
-_ALL = [(name, point) for name in _FOUR for point in _points(name)]
+_ALL = [(name, point) for name in (*_FOUR, "digits-online") for point in _points(name)]
 _ALL_CUTS: list[tuple[str, str, Survives]] = [
     (name, point, survives)
     for name, begins in (("digits-pair", ""), ("scenes-chain", "part0."))
@@ -108,8 +115,8 @@ def test_every_point_is_in_the_table_and_reached(zygote, whole, tmp_path: Path) 
     seen = whole("digits-pair").points + whole("scenes-pair").points
     kill_at(zygote, whole("digits-pair"), "metrics.jsonl cuts", tmp_path / "in")
     seen += zygote.points(("resume", "run"), tmp_path / "in")
-    assert sorted(seen) == sorted(POINTS)
-    for name in ("digits-pair", "scenes-pair"):
+    assert sorted([*seen, *OF_COMPARING]) == sorted(POINTS)
+    for name in ("digits-pair", "scenes-pair", "digits-online"):
         assert points_of(whole(name)) == _points(name)
 
 

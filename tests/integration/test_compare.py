@@ -22,7 +22,7 @@ from dmt.comparing import compare_with
 from dmt.comparison import ComparisonRecord
 from dmt.engine.folder import RunFolder
 from dmt.engine.stage import Stage
-from dmt.errors import Interrupted, RunError
+from dmt.errors import Interrupted, RunError, SettingError
 
 SETTINGS: dict[str, Any] = {
     "steps": 6, "rounds": 1, "model": "wrn_10_1", "batch_size": 16, "device": "cpu",
@@ -197,11 +197,15 @@ def test_stopped_and_killed_it_goes_on_to_the_same_bits(compared, tmp_path, snap
     ("changed", "part"),
     [
         ({"steps": 7}, "steps was 6 and is 7 now"),
-        ({"seeds": [0, 1, 2]}, "seeds was 0,1 and is 0,1,2 now"),
+        ({"seeds": [1, 2]}, "seeds was 0,1 and is 1,2 now"),
         ({"methods": ["supervised", "dmt"]},
          "methods was supervised,self-training,dmt and is supervised,dmt now"),
         ({"labels": [20, 40]}, "labels was not set and is 20.0,40.0 now"),
         ({"labels_per_class": 5}, "labels_per_class was 4 and is 5 now"),
+        ({"labels": 40}, "labels was not set and is 40.0 now"),
+        ({"seeds": [0, 1, 2], "student.lr": 0.2}, "student.lr was 0.1 and is 0.2 now"),
+        ({"methods": [*QUESTION["methods"], "oracle"]},
+         "oracle cannot be added, because the runs that are there would have had to train it"),
     ],
 )  # fmt: skip
 def test_going_on_with_other_settings_is_refused(
@@ -213,6 +217,50 @@ def test_going_on_with_other_settings_is_refused(
         compare_with("digits", SETTINGS | QUESTION | changed | {"out": path}, Quiet())
     assert part in str(refused.value)
     assert "another folder with out=" in str(refused.value)
+    assert snapshot(path) == before
+
+
+def test_methods_seeds_and_labels_are_added(tmp_path: Path, snapshot) -> None:
+    """Only what is missing is trained, and what is there stays, be it stopped on the way."""
+    words = SETTINGS | {"out": tmp_path / "c", "methods": ["supervised", "self-training"],
+                        "seeds": [3], "labels": 20}  # fmt: skip
+    compare_with("digits", words, Quiet())
+    before = snapshot(tmp_path / "c" / "self-training-s3")
+    page = (tmp_path / "c" / "compare.json").read_bytes()
+    more = words | {"methods": ["fixmatch", "supervised", "self-training"], "labels": [40, 20],
+                    "online.randaugment": 0}  # fmt: skip
+    with pytest.raises(Interrupted):
+        compare_with("digits", more, StopAt(2, signal.SIGINT))
+    assert (tmp_path / "c" / "compare.json").read_bytes() == page
+    listener = StopAt()
+    result = compare_with("digits", more, listener).result
+    # At 40 labels fixmatch 6 (2 are done) and its baseline 6, self-training 3 + 3; at 20 fixmatch.
+    assert listener.num_steps == 4 + 6 + 6 + 6
+    runs = {each.name for each in (tmp_path / "c").iterdir() if each.is_dir()}
+    assert runs == {"shared", "self-training-s3", "self-training-l40-s3", "fixmatch-l40-s3",
+                    "fixmatch-l20-s3"}  # fmt: skip
+    assert [(each.labels, each.method) for each in result.methods] == [
+        (at, name) for at in (40, 20) for name in ("fixmatch", "supervised", "self-training")
+    ]
+    listener = StopAt()
+    seeds = compare_with("digits", more | {"seeds": [3, 0]}, listener).result
+    assert [each.values[:1] for each in seeds.methods] == [each.values for each in result.methods]
+    assert all(None not in each.values for each in seeds.methods)
+    assert listener.num_steps == 2 * (6 + 6 + 6)
+    assert snapshot(tmp_path / "c" / "self-training-s3") == before
+
+
+def test_what_is_added_is_refused_before_it_begins(compared, snapshot) -> None:
+    path, _ = compared
+    before = snapshot(path)
+    for more, part in (
+        ({"methods": [*QUESTION["methods"], "mixmach"]}, "did you mean mixmatch?"),
+        ({"seeds": [0, 1, "x"]}, "seeds= holds 'x'"),
+        ({"methods": [*QUESTION["methods"], "fixmatch"], "online.views": 3},
+         "online.views is for methods that label at every step"),
+    ):  # fmt: skip
+        with pytest.raises(SettingError, match=part):
+            compare_with("digits", SETTINGS | QUESTION | more | {"out": path}, Quiet())
     assert snapshot(path) == before
 
 

@@ -21,6 +21,7 @@ from dmt.data.hidden import HiddenLabels, HiddenMasks
 from dmt.engine.plan import PRESETS
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted
+from dmt.setting_checks import foreign_keys
 
 _COMMON: dict[str, Any] = {
     "rounds": 1, "device": "cpu", "baseline": "none", "workers": 0, "data.scale": [1, 1],
@@ -65,13 +66,9 @@ class Whole(NamedTuple):
 
 def settings_of(method: str, data: str) -> dict[str, Any]:
     """Those that mean something to the method."""
-    online = PRESETS[method].online
     found = _COMMON | _DATA[data][1] | {"method": method}
-    if online is None:
-        return {key: value for key, value in found.items() if not key.startswith("online.")}
-    if online.unlabeled_weight is None:
-        found.pop("online.unlabeled_weight", None)
-    return found
+    unknown = foreign_keys(method, found)
+    return {key: value for key, value in found.items() if key not in unknown}
 
 
 def is_quick(method: str, data: str) -> bool:

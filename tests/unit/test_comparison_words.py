@@ -78,6 +78,36 @@ def test_a_single_model_is_asked_nothing_that_only_a_pair_has() -> None:
     assert pair["peers.b.model"] == "wrn_16_1"
 
 
+_OF_ALL = {"student.lr": 0.1, "selection.fractions": [1]}
+_OF_SOME = {
+    "online.threshold": 0.8, "online.cutout": 0, "online.gamma_ramp": True,
+    "weighting.ramp": False, "schedule": "pair", "selection.kind": "global",
+    "peers.labeled_subset": "dms", "peers.b.model": "wrn_16_1",
+}  # fmt: skip
+_ROUNDS = {"weighting.ramp", "schedule", "selection.kind"}
+_KNOWN = {
+    "self-training": _ROUNDS,
+    "dmt": {*_ROUNDS, "peers.labeled_subset", "peers.b.model"},
+    "online": {"online.threshold"},
+    "fixmatch": {"online.threshold", "online.cutout"},
+    "mean-teacher": {"online.cutout"},
+    "cps": {"online.cutout", "peers.b.model"},
+    "dmt-online": {"online.cutout", "online.gamma_ramp", "peers.b.model"},
+}
+
+
+def test_each_method_is_asked_what_it_knows() -> None:
+    question = read_question(_OF_ALL | _OF_SOME | {"methods": list(_KNOWN), "seeds": 0})
+    for job in question.jobs:
+        words = question.words(job)
+        assert words.keys() - {"method", "seed", "baseline"} == _OF_ALL.keys() | _KNOWN[job.method]
+    # A chain has no second peer; what nobody knows stays, to be refused.
+    in_chain = {job.method: question.words(job, "chain") for job in question.jobs}
+    assert "peers.b.model" not in in_chain["dmt"]
+    assert "peers.b.model" in in_chain["cps"]
+    assert all("peers.labeled_subset" in words for words in in_chain.values())
+
+
 def test_the_command_asks_the_same_again() -> None:
     words = ["methods=supervised,dmt", "seeds=4,5", "labels=40,80", "student.lr=0.03",
              "selection.fractions=[0.5, 1]"]  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "accuracy"))
 sys.path.insert(0, str(Path(__file__).parent / "insight"))
-from results import PAGE, page
+from results import PAGE, README, key_lines, page, readme
 from sample_comparison import sample_comparison
 
 ROOT = Path(__file__).parents[2]
@@ -16,6 +16,16 @@ ROOT = Path(__file__).parents[2]
 def test_page_is_made_from_the_records() -> None:
     assert PAGE == ROOT / "docs" / "results.md"
     assert page(ROOT / "results") == PAGE.read_text(encoding="utf-8"), "run `make results`"
+
+
+def test_the_readme_says_what_the_records_say() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert readme(text, ROOT / "results") == text, "run `make results`"
+    lines = key_lines(ROOT / "results").splitlines()
+    assert lines
+    results = PAGE.read_text(encoding="utf-8")
+    for line in lines:
+        assert line.split(": ", 1)[1].rstrip(".") in results
 
 
 def test_what_is_not_there_is_not_measured(tmp_path: Path) -> None:

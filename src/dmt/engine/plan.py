@@ -101,16 +101,6 @@ def is_online(settings: Settings, sizes: Sizes) -> bool:
     return PRESETS[settings.method].online is not None and sizes.num_pool > 0
 
 
-def ignored_online(settings: Settings) -> tuple[str, ...]:
-    """Names of the settings under `online.` that are given and mean nothing to the method."""
-    return tuple(
-        name
-        for name in _HYPER_PARAMETERS
-        if getattr(settings.online, name) is not None
-        and getattr(PRESETS[settings.method].online, name, None) is None
-    )
-
-
 def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
     """Optimizer steps of one peer in round 0 and in every round after it.
 
@@ -233,7 +223,7 @@ def _online_stage(
     )
 
 
-_HYPER_PARAMETERS = (
+HYPER_PARAMETERS = (
     "threshold", "unlabeled_weight", "ramp", "momentum", "fairness", "temperature", "views",
 )  # fmt: skip
 
@@ -245,7 +235,7 @@ def _online(settings: Settings, *, is_dense: bool) -> Online:
     given = settings.online
     changed: dict[str, Any] = {
         name: getattr(given, name)
-        for name in _HYPER_PARAMETERS
+        for name in HYPER_PARAMETERS
         if getattr(given, name) is not None and getattr(preset, name) is not None
     }
     return replace(preset, cutmix=given.cutmix if is_dense else 0.0, **changed)

@@ -187,7 +187,7 @@ class Runner:
         self._folder.settle()  # what this run had of the stage itself is dropped
         self._load_state(stage.name)
         for line in lines:
-            self._emit(**line, shared=True)
+            self._emit(**line)
         self._num_done += stage.num_images
         return True
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from dmt import faults
 from dmt.engine.stage import TrainStage, Weights
 from dmt.errors import RunError
 from dmt.events import fault_in
@@ -25,6 +26,7 @@ from dmt.writing import make_folder
 class _Kept(Record):
     """What is known of a stored network. Written after it, so it never speaks of half a one."""
 
+    run: str
     stage: str
     sha256: str
     lines: list[dict[str, Any]]
@@ -35,12 +37,14 @@ class SharedStages:
 
     Args:
         folder: where they are; made when the first one comes.
+        run: the name of the run that takes and keeps.
         context: what a stage depends on beside its own fields, as JSON values: data and split,
             seed, views, precision, machine, versions.
     """
 
-    def __init__(self, folder: Path, context: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, run: str, context: Mapping[str, Any]) -> None:
         self._folder = folder
+        self._run = run
         self._context = context
 
     def take(self, stage: TrainStage, weights: Path) -> list[dict[str, Any]] | None:
@@ -51,8 +55,9 @@ class SharedStages:
             weights: a file in a folder that is there; written whole or not at all.
 
         Returns:
-            The stage's events in `metrics.jsonl` without their times, alarms left out; None, and
-            nothing written, where there is no such stage or what is kept of it is damaged.
+            The stage's events in `metrics.jsonl` without their times, alarms left out, `shared`
+            unless this run trained it before it was interrupted; None, and nothing written, where
+            there is no such stage or what is kept of it is damaged.
 
         Raises:
             RunError: `weights` cannot be written.
@@ -68,7 +73,8 @@ class SharedStages:
         if hashlib.sha256(content).hexdigest() != kept.sha256 or any(map(fault_in, kept.lines)):
             return None
         write_bytes(weights, content)
-        return kept.lines
+        faults.reached("shared stage taken")
+        return [line if kept.run == self._run else {**line, "shared": True} for line in kept.lines]
 
     def put(self, stage: TrainStage, weights: Path, events: Iterable[Mapping[str, Any]]) -> None:
         """Keep a network and what was recorded of its training, for the runs that come after.
@@ -96,8 +102,10 @@ class SharedStages:
             raise RunError(f"cannot keep {weights} in {self._folder}: {error.strerror}") from error
         network, record = self._files(stage)
         write_bytes(network, content)
+        faults.reached("shared network kept")
         digest = hashlib.sha256(content).hexdigest()
-        write_json(record, _Kept(stage=stage.name, sha256=digest, lines=lines))
+        write_json(record, _Kept(run=self._run, stage=stage.name, sha256=digest, lines=lines))
+        faults.reached("shared stage kept")
 
     def _files(self, stage: TrainStage) -> tuple[Path, Path]:
         fields = asdict(stage)

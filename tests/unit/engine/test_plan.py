@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dmt.config import Settings
-from dmt.engine.plan import PRESETS, Sizes, ignored_online, num_peer_steps, peer_names, plan
+from dmt.engine.plan import PRESETS, Sizes, num_peer_steps, peer_names, plan
 from dmt.engine.stage import LabelStage, Online, Stage, TrainStage, Weights
 
 SIZES = Sizes(num_labeled=40, num_pool=1000, num_hidden=1000)
@@ -181,8 +181,6 @@ def test_settings_of_what_learns_online() -> None:
     assert online_of("cps").threshold is None
     scenes = Sizes(40, 1000, 1000, is_dense=True)
     assert online_of("cps", scenes).cutmix == 0.25
-    settings = settings_of(method="cps", online=online)
-    assert ignored_online(settings) == ("threshold", "momentum")
 
 
 def test_dmt_online_has_the_gammas_of_dmt_and_no_ramp() -> None:

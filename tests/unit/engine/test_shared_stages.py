@@ -42,7 +42,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def kept(tmp_path: Path, weights: Path) -> SharedStages:
-    store = SharedStages(tmp_path / "shared", CONTEXT)
+    store = SharedStages(tmp_path / "shared", "first", CONTEXT)
     store.put(STAGE, weights, EVENTS)
     return store
 
@@ -50,12 +50,14 @@ def kept(tmp_path: Path, weights: Path) -> SharedStages:
 def test_network_and_lines_come_back_to_the_bit(tmp_path: Path, weights: Path) -> None:
     kept(tmp_path, weights)
     target = tmp_path / "other.safetensors"
-    lines = SharedStages(tmp_path / "shared", dict(reversed(CONTEXT.items()))).take(STAGE, target)
-    assert target.read_bytes() == b"tensors"
-    assert lines == [
-        {"event": "started", "stage": "round0/a", "num_steps": 3},
-        {"event": "finished", "stage": "round0/a", "seconds": 0.1 + 0.2},
-    ]
+    context = dict(reversed(CONTEXT.items()))
+    for run, more in (("first", {}), ("other", {"shared": True})):
+        lines = SharedStages(tmp_path / "shared", run, context).take(STAGE, target)
+        assert target.read_bytes() == b"tensors"
+        assert lines == [
+            {"event": "started", "stage": "round0/a", "num_steps": 3} | more,
+            {"event": "finished", "stage": "round0/a", "seconds": 0.1 + 0.2} | more,
+        ]
 
 
 @pytest.mark.parametrize(
@@ -83,14 +85,14 @@ def test_any_other_field_is_another_stage(tmp_path: Path, weights: Path, other) 
 )
 def test_any_other_context_is_another_stage(tmp_path: Path, weights: Path, more) -> None:
     kept(tmp_path, weights)
-    store = SharedStages(tmp_path / "shared", CONTEXT | more)
+    store = SharedStages(tmp_path / "shared", "first", CONTEXT | more)
     assert store.take(STAGE, tmp_path / "other.safetensors") is None
 
 
 def test_weights_from_a_file_count_by_their_content(tmp_path: Path, weights: Path) -> None:
     first, second = tmp_path / "first.pt", tmp_path / "second.pt"
     first.write_bytes(b"1")
-    store = SharedStages(tmp_path / "shared", CONTEXT)
+    store = SharedStages(tmp_path / "shared", "first", CONTEXT)
     store.put(replace(STAGE, weights=str(first)), weights, EVENTS)
     second.write_bytes(b"1")
     same = replace(STAGE, weights=str(second))
@@ -100,7 +102,7 @@ def test_weights_from_a_file_count_by_their_content(tmp_path: Path, weights: Pat
 
 
 def test_what_depends_on_the_run_is_not_shared(tmp_path: Path, weights: Path) -> None:
-    store = SharedStages(tmp_path / "shared", CONTEXT)
+    store = SharedStages(tmp_path / "shared", "first", CONTEXT)
     for stage in (
         replace(STAGE, pseudo="round1/label/b"),
         replace(STAGE, start="round0/a"),
