@@ -22,6 +22,7 @@ API = (
 COMMAND = (
     "cli",
     "board_command",
+    "report_command",
     "review_command",
     "live",
     "printing",
@@ -37,6 +38,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "cli": (*EVERYTHING, *API, *COMMAND),
     "board_command": ("insight", "printing", "options"),
+    "report_command": ("insight", "printing", "options"),
     "review_command": ("reviewing", "correcting", "live", "printing", "options"),
     "live": ("engine.stage",),
     "printing": (),

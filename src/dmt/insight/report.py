@@ -55,7 +55,7 @@ class Fact:
     note: str = ""
 
 
-_WORDS = {
+WORDS = {
     "helped": "Helped",
     "hurt": "Hurt",
     "unclear": "Unclear",
@@ -141,8 +141,8 @@ def _about(view: RunView) -> list[str]:
 def _verdict(view: RunView, decimals: int) -> Verdict:
     summary = view.summary
     if summary is None:
-        return Verdict("unfinished", _WORDS["unfinished"], _progress(view), _last_sign(view))
-    word = _WORDS[summary.verdict]
+        return Verdict("unfinished", WORDS["unfinished"], _progress(view), _last_sign(view))
+    word = WORDS[summary.verdict]
     if summary.interval is None:
         return Verdict(summary.verdict, word, summary.sentence)
     found = summary.interval
