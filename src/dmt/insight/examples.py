@@ -102,8 +102,10 @@ def _card(each: Example) -> Card:
         if model == "ensemble" and answer.label is not None:
             continue  # it follows from both, and the card is small
         sure = numbers.percent(answer.confidence, 0 if answer.confidence < 0.995 else 1)
-        said = sure if answer.label is None else f"{answer.label} · {sure}"
-        lines.append((_NAMES.get(model, model), said))
+        name = _NAMES.get(model, model)
+        lines.append(
+            (f"{name}, sure", sure) if answer.label is None else (name, f"{answer.label} · {sure}")
+        )
     if each.disagreement is not None:
         lines.append(("disagree", numbers.percent(each.disagreement, 0)))
     return Card(

@@ -165,9 +165,9 @@ def _table(views: Sequence[RunView]) -> list[tuple[str, list[str]]]:
         ("peer a − supervised, points", told(lambda s: _interval(s, decimals))),
         ("gap closed", told(lambda s: numbers.percent(s.gap_closed, 0))),
         ("pseudo labels true, last round", [_truth(view) for view in views]),
-        ("held out", told(lambda s: numbers.count(s.num_held_out))),
-        ("labeled / unlabeled",
-         told(lambda s: f"{numbers.count(s.labeled)} / {numbers.count(s.unlabeled)}")),
+        *[(f"{part} images", [_part(view, part) for view in views])
+          for part in ("labeled", "unlabeled")],
+        ("images judged on", told(lambda s: numbers.count(s.num_held_out))),
         ("method", [_setting(view, "method") for view in views]),
         ("model", [_setting(view, "model") for view in views]),
         ("seed", [_setting(view, "seed") for view in views]),
@@ -198,6 +198,11 @@ def _interval(summary: Summary, decimals: int) -> str:
         numbers.fixed(x, decimals, signed=True) for x in (found.value, found.low, found.high)
     )
     return f"{value} ({low} to {high})"
+
+
+def _part(view: RunView, part: str) -> str:
+    num = sum(entry[-1] == part for entry in view.data.get("files") or [])
+    return numbers.count(num) if num else numbers.NONE
 
 
 def _truth(view: RunView) -> str:

@@ -27,6 +27,8 @@ class _Plot(NamedTuple):
     x_format: Callable[[float], str]
     y_format: Callable[[float], str]
     has_dots: bool = True
+    x_from: float | None = None
+    x_to: float | None = None
     y_from: float | None = None
     y_to: float | None = None
 
@@ -72,13 +74,13 @@ def run_figures(runs: Sequence[Run]) -> list[Placed]:
               _by_run(runs, _truth_by_round), _round, numbers.short),
         _curve(runs, "loss", "Loss", "Of peer a, over the images it has seen.", numbers.short),
         _curve(runs, "agreement", "Agreement", "Peer a decides as the pseudo label says.",
-               numbers.percent),
+               lambda y: numbers.percent(y, 0)),
         _curve(runs, "mean_weight", "Mean weight", "Of peer a's pseudo-labeled samples.",
                numbers.short),
         _Plot("reliability", "Accuracy by confidence, %",
-              "Of the model handed out, on the held-out images; as sure as right would be a "
-              "straight line.",
-              _by_run(runs, _reliability), numbers.short, numbers.short, y_from=0.0, y_to=100.0),
+              "Of the model handed out, on the held-out images. As sure as right: the diagonal.",
+              _by_run(runs, _reliability), numbers.short, numbers.short,
+              x_from=0.0, x_to=100.0, y_from=0.0, y_to=100.0),
     ]  # fmt: skip
     colors = {name: color for name, color, _ in runs}
     return [_figure(plot, colors) for plot in plots if plot.lines]
@@ -119,7 +121,9 @@ def _curve(
     runs: Sequence[Run], field: str, title: str, note: str, shown: Callable[[float], str]
 ) -> _Plot:
     lines = _by_run(runs, lambda view: view.curves[field].get("a", []))
-    return _Plot(f"curve-{field}", title, note, lines, numbers.short, shown, has_dots=False)
+    return _Plot(
+        f"curve-{field}", title, note, lines, numbers.short, shown, has_dots=False, x_from=0.0
+    )
 
 
 def _round(x: float) -> str:
@@ -140,6 +144,8 @@ def _figure(plot: _Plot, colors: Mapping[str, str]) -> Placed:
         y_format=plot.y_format,
         height=220,
         x_ticks=rounds,
+        x_from=plot.x_from,
+        x_to=plot.x_to,
         y_from=plot.y_from,
         y_to=plot.y_to,
     )

@@ -335,8 +335,9 @@ class Segmentation:
             ],
             num_images=len(ids),
             reliability=[
-                reliability(name, each.reshape(len(by_fold), 2, -1).sum(axis=0))
-                for name, each in sure.items()
+                reliability(name, sure[name].reshape(len(by_fold), 2, -1).sum(axis=0))
+                for name in RELIABLE_MODELS
+                if name in sure
             ],
             wrong=wrong,
             num_again=sum(len(each.planes.labels) for each in wrong if each.planes),
