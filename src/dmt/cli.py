@@ -13,7 +13,7 @@ import typer
 from dmt.board_command import app as board_app
 from dmt.errors import SettingError
 from dmt.exits import end_by_sentence_at_sigterm, exit_code
-from dmt.options import FOLLOW_LINKS, read_options
+from dmt.options import FOLLOW_LINKS, paths_and_words, read_options
 from dmt.printing import (
     print_check,
     print_comparison,
@@ -24,6 +24,7 @@ from dmt.printing import (
     print_text,
     say,
 )
+from dmt.report_command import app as report_app
 from dmt.review_command import app as review_app
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 
 app.add_typer(board_app)
+app.add_typer(report_app)
 app.add_typer(review_app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -230,10 +232,7 @@ def predict(
     """
     from dmt.records import read_summary
 
-    paths: list[str] = []
-    words: list[str] = []
-    for word in images:
-        (paths if "=" not in word or os.path.exists(word) else words).append(word)
+    paths, words = paths_and_words(images)
     common = {"out": None, "device": "auto", "bad_images": "stop", "trust_code": False}
     common |= {FOLLOW_LINKS: False, "overwrite": False}
     if read_summary(run).task == "segmentation":
@@ -292,23 +291,6 @@ def _predict_masks(
 
 def _note(text: str) -> None:
     say(f"dmt: {text}")
-
-
-@app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders that `dmt train` made.")],
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Write report.html of each run anew."""
-    from dmt.insight.report import write_report
-
-    written = [str(write_report(run)) for run in runs]
-    if as_json:
-        return print_json({"reports": written})
-    for path in written:
-        print_line(path)
-    return None
 
 
 @app.command()

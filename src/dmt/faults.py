@@ -15,7 +15,7 @@ FILES = (
     "config.yaml", "data.json", "progress.json", "state.pt", "model.safetensors",
     "ids.npy", "label.npy", "code.npy", "manifest.json",
     "part0.planes", "part0.index.npy", "part0.levels.npy", "part0.json",
-    "summary.json", "report.html",
+    "examples.json", "summary.json", "report.html",
 )  # fmt: skip
 STEPS = ("opened", "half", "written", "synced", "renamed", "kept")
 

@@ -160,8 +160,17 @@ class LiveView(PlainView):
             return
         self._drawn = now
         self._bar.update(self._task, completed=done, left=self._left(done).removeprefix(", "))
+        self._draw(_where(stage, step, num_steps))
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """See `Listener`."""
+        super().on_event(event)
+        if event["event"] == "started":  # until its first step the line would name the one before
+            self._draw(str(event["stage"]))
+
+    def _draw(self, where: str) -> None:
         table = Table.grid(expand=True)
-        table.add_row(_plain(_where(stage, step, num_steps)))
+        table.add_row(_plain(where))
         # A row of their own: beside the place they would wrap at 80 columns, and the view jump.
         table.add_row(_plain(_figures(self._step).removeprefix(", ")))
         if self._num_alarms:

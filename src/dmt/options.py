@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,3 +33,12 @@ def read_options(words: Sequence[str], defaults: Mapping[str, Any]) -> dict[str,
         else:
             values[key] = text
     return values
+
+
+def paths_and_words(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Files and folders, whatever they are called, and key=value settings."""
+    paths: list[str] = []
+    words: list[str] = []
+    for word in given:
+        (paths if "=" not in word or os.path.exists(word) else words).append(word)
+    return paths, words

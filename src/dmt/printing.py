@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,24 @@ if TYPE_CHECKING:
 def print_line(text: str) -> None:
     """A line that a file's name cannot break: control characters are shown, not obeyed."""
     typer.echo(visible(text))
+
+
+def print_paragraph(text: str, indent: int = 0) -> None:
+    """`print_line`, which breaks between words on a terminal; whoever reads a file wants one line.
+
+    Args:
+        text: a few sentences.
+        indent: of the second line and those after it.
+    """
+    if not sys.stdout.isatty():
+        return print_line(text)
+    width = shutil.get_terminal_size().columns
+    for line in textwrap.wrap(
+        visible(text), width, subsequent_indent=" " * indent,
+        break_long_words=False, break_on_hyphens=False,
+    ):  # fmt: skip
+        typer.echo(line)
+    return None
 
 
 def print_text(text: str) -> None:
@@ -53,7 +74,7 @@ def print_check(found: Mapping[str, Any]) -> None:
 
 def print_summary(summary: Mapping[str, Any]) -> None:
     """The sentence and the final table of a run."""
-    print_line(summary["sentence"])
+    print_paragraph(summary["sentence"])
     values = {
         "supervised": summary["supervised"],
         "peer a": summary["peers"]["a"],
@@ -70,7 +91,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     if summary["gap_closed"] is not None:
         print_line(f"  {100 * summary['gap_closed']:6.0f} % of the gap to all labels closed")
     for alarm in summary["alarms"]:
-        print_line(f"ALARM {alarm['message']} {alarm['remedy']}")
+        print_paragraph(f"ALARM {alarm['message']} {alarm['remedy']}", indent=6)
 
 
 def print_evaluation(found: Mapping[str, Any]) -> None:

@@ -17,11 +17,12 @@ from dmt.data.fingerprint import changed, fingerprint
 from dmt.data.splits import Parts
 from dmt.data_checkup import data_alarms
 from dmt.data_record import read_data
+from dmt.engine.examples import Examples
 from dmt.engine.folder import RunFolder
 from dmt.engine.interrupt import listening
 from dmt.engine.networks import build_stage
 from dmt.engine.outcome import RunFacts, final_models, installed, summarize
-from dmt.engine.plan import plan
+from dmt.engine.plan import peer_names, plan
 from dmt.engine.runner import Listener, Runner, tell
 from dmt.engine.runtime import Runtime, hardware
 from dmt.engine.shared_stages import SharedStages
@@ -44,6 +45,7 @@ from dmt.records import (
     read_metrics,
     write_json,
 )
+from dmt.run_examples import write_examples
 from dmt.scene_material import SceneMaterial
 from dmt.sizing import choose, fill_steps
 from dmt.stopping import stopping
@@ -165,7 +167,7 @@ class Session:
         faults.reached("session planned")
         facts = self._facts(split, unlabeled_classes)
         with stopping(self._folder, facts, task, stages, self._catalog.paths, runtime):
-            table = self._train_and_judge(stages, task, unlabeled_classes, data)
+            table, examples = self._train_and_judge(stages, task, unlabeled_classes, data)
         summary = summarize(
             facts,
             task,
@@ -174,9 +176,11 @@ class Session:
             read_metrics(self._folder.path / METRICS),
             runtime,
             self._folder.seconds,
+            examples.num_forward,
         )
         if runtime.is_writer:
             self._folder.sync_record()
+            write_examples(self._folder.path, self._catalog, settings, table, examples)
             write_json(self._folder.path / SUMMARY, summary)
             write_report(self._folder.path)
         faults.reached("run done")
@@ -189,8 +193,8 @@ class Session:
         task: Task,
         unlabeled_classes: Sequence[str],
         data: Mapping[str, Any],
-    ) -> FinalTable | None:
-        """Do all stages that are left, then look at the held-out images."""
+    ) -> tuple[FinalTable | None, Examples]:
+        """Do all stages that are left, then look at the held-out images and at some others."""
         settings = self._settings
         with listening() as stop:
             runner = Runner(
@@ -222,7 +226,9 @@ class Session:
                 }
             )
             faults.reached("judge done")
-            return table
+            last = final_models(stages, None, settings.baseline)
+            peers = {name: runner.network(last[name]) for name in peer_names(settings)}
+            return table, task.examples(peers)
 
     def _stored(self) -> Settings:
         """The settings as they repeat this run from any folder."""

@@ -17,11 +17,12 @@ API = (
     "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
     "compare_words", "compare_record", "run_figures",
     "peers", "auditing", "reviewing", "review_pictures",
-    "correcting", "continuing",
+    "correcting", "continuing", "run_examples",
 )  # one row of the house  # fmt: skip
 COMMAND = (
     "cli",
     "board_command",
+    "report_command",
     "review_command",
     "live",
     "printing",
@@ -37,6 +38,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "cli": (*EVERYTHING, *API, *COMMAND),
     "board_command": ("insight", "printing", "options"),
+    "report_command": ("insight", "printing", "options"),
     "review_command": ("reviewing", "correcting", "live", "printing", "options"),
     "live": ("engine.stage",),
     "printing": (),
@@ -66,10 +68,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "writing": (),
     "links": (),
     "data_record": (),
+    "example_record": (),
 }
 FREE = (
-    "errors", "records", "data_record", "comparison", "events", "writing", "faults", "escapes",
-    "links", "plain_yaml", "__version__",
+    "errors", "records", "data_record", "example_record", "comparison", "events", "writing",
+    "faults", "escapes", "links", "plain_yaml", "__version__",
 )  # fmt: skip
 NOT_FREE_FOR = ("core", "errors", "events", "faults", "escapes", "plain_yaml")
 
@@ -87,6 +90,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "escapes": (),
     "links": (),
     "data_record": ("pydantic",),
+    "example_record": ("pydantic",),
 }
 LAZY = ("torchvision", "timm", "segmentation_models_pytorch")
 PICKLES = ("pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")

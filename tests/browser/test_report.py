@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from dmt.insight.report import write_report
+from dmt.insight.side_by_side import write_reports
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "insight"))
-from sample_run import write_sample_run
-from sample_segmentation import write_sample_segmentation
+from sample_examples import write_sample_examples
+from sample_run import DIGITS, write_sample_run
+from sample_segmentation import CLASSES, write_sample_segmentation
 
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -49,15 +51,21 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     base = tmp_path_factory.mktemp("runs")
+    evil = write_sample_run(base / "evil <b>&", classes=(EVIL, "</style>"), dataset=EVIL)
+    scenes = write_sample_segmentation(base / "scenes")
     runs = {
-        "helped": write_sample_run(base / "helped"),
+        "helped": write_sample_examples(write_sample_run(base / "helped"), DIGITS),
         "hurt": write_sample_run(base / "hurt", verdict="hurt", num_lines=400),
         "half": write_sample_run(base / "half", finished=False),
-        "scenes": write_sample_segmentation(base / "scenes"),
+        "scenes": write_sample_examples(scenes, CLASSES, is_dense=True),
         "half-scenes": write_sample_segmentation(base / "half-scenes", finished=False),
-        "evil": write_sample_run(base / "evil <b>&", classes=(EVIL, "</style>"), dataset=EVIL),
+        "evil": write_sample_examples(evil, (EVIL, "</style>"), name=EVIL + "{}"),
     }
-    return {name: write_report(run) for name, run in runs.items()}
+    pages = {name: write_report(run) for name, run in runs.items()}
+    some = [runs[name] for name in ("helped", "hurt", "half", "evil")]
+    side = write_reports(some, base / "side.html").page
+    assert side is not None
+    return pages | {"side": side}
 
 
 @pytest.fixture
@@ -79,7 +87,7 @@ def visit(chromium: Any, reports: dict[str, Path]) -> Iterator[Any]:
             "request",
             lambda request: (
                 faults.append(f"request: {request.url}")
-                if request.url not in (url, "data:,")
+                if request.url != url and not request.url.startswith("data:")
                 else None
             ),
         )
@@ -92,7 +100,9 @@ def visit(chromium: Any, reports: dict[str, Path]) -> Iterator[Any]:
     assert faults == []
 
 
-@pytest.mark.parametrize("name", ["helped", "hurt", "half", "evil", "scenes", "half-scenes"])
+@pytest.mark.parametrize(
+    "name", ["helped", "hurt", "half", "evil", "scenes", "half-scenes", "side"]
+)
 @pytest.mark.parametrize("width", [390, 1440])
 def test_nothing_sticks_out(visit: Any, name: str, width: int) -> None:
     page = visit(name, width)
@@ -108,11 +118,17 @@ def test_nothing_sticks_out(visit: Any, name: str, width: int) -> None:
 
 def test_hostile_names_add_no_node(visit: Any) -> None:
     page = visit("evil")
-    assert page.locator("img, b b, h1 *").count() == 0
+    assert page.locator("b b, h1 *, figcaption img, img[onerror]").count() == 0
+    assert page.locator("img:not([src^='data:image/webp;base64,'])").count() == 0
+    assert page.locator("img").count() == 20
+    assert page.locator("img").first.get_attribute("alt") == EVIL + "0"
     assert page.locator("style").count() == 1
     assert page.locator("script").count() == 1
     assert page.get_by_text(EVIL).count() > 0
     assert page.title() == "Helped: evil <b>&"
+    side = visit("side")
+    assert side.locator("img, b b, thead b, h1 *").count() == 0
+    assert side.locator("thead a").nth(3).inner_text() == "evil <b>&"
 
 
 def test_the_button_turns_the_colours_and_says_what_it_does(visit: Any) -> None:
@@ -172,8 +188,53 @@ def test_values_can_be_read_off_a_curve(visit: Any) -> None:
     assert figure.locator(".legend li[data-value]").count() == 0
 
 
+def test_layers_are_laid_over_scenes_by_clicks_and_keys(visit: Any) -> None:
+    page = visit("scenes")
+    seen = """[...document.querySelectorAll("[data-layer]")]
+        .filter(each => getComputedStyle(each).visibility === "visible")
+        .map(each => each.dataset.layer)"""
+    assert set(page.evaluate(seen)) == {"a"}
+    page.get_by_label("Truth").check()
+    assert page.evaluate(seen) == ["truth"] * 5  # of held-out images alone
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(seen) == ["b"] * 20
+    layer = page.locator("[data-layer=b]").first
+    assert layer.evaluate("each => getComputedStyle(each).opacity") == "0.65"
+    strength = page.get_by_label("Strength")
+    strength.focus()
+    page.keyboard.press("Home")
+    assert layer.evaluate("each => getComputedStyle(each).opacity") == "0"
+    page.get_by_label("Nothing").check()
+    assert page.evaluate(seen) == []
+    image, on_top = (page.locator(".stack img").nth(i).evaluate(
+        "each => { const box = each.getBoundingClientRect(); return [box.width, box.height]; }"
+    ) for i in (0, 1))  # fmt: skip
+    assert image == pytest.approx(on_top, abs=1)
+
+
+def test_links_of_runs_side_by_side_lead_to_their_reports(visit: Any, reports: Any) -> None:
+    page = visit("side")
+    links = page.locator("table").first.locator("thead a")
+    found = [links.nth(i).evaluate("each => each.href") for i in range(4)]
+    assert found == [reports[name].as_uri() for name in ("helped", "hurt", "half", "evil")]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["helped", "scenes"])
+@pytest.mark.parametrize("name", ["helped", "scenes", "side"])
+def test_axe_finds_no_serious_fault(visit: Any, name: str, scheme: str) -> None:
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+    )
+    page = visit(name, scheme=scheme)
+    page.evaluate('document.querySelectorAll("details").forEach(d => { d.open = true; })')
+    found = axe.Axe().run(page).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found
+            if each["impact"] in ("serious", "critical")] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["helped", "scenes", "side"])
 def test_all_text_stands_out_from_what_is_behind_it(visit: Any, name: str, scheme: str) -> None:
     page = visit(name, scheme=scheme)
     page.evaluate('document.querySelectorAll("details").forEach(d => { d.open = true; })')

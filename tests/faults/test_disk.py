@@ -31,7 +31,8 @@ FULL = "No space left on device"
 # Where the disk fills up: at the file that a crash point names, this time of all.
 _BOTH = (("config.yaml", 1), ("data.json", 1), ("metrics.jsonl", 1), ("metrics.jsonl", 20),
          ("progress.json", 1), ("state.pt", 1), ("state.pt", 9), ("model.safetensors", 1),
-         ("model.safetensors", 4), ("summary.json", 1), ("report.html", 1))  # fmt: skip
+         ("model.safetensors", 4), ("examples.json", 1), ("summary.json", 1),
+         ("report.html", 1))  # fmt: skip
 _OF = {
     "classification": ("ids.npy", "label.npy", "code.npy", "manifest.json"),
     "segmentation": ("part0.spool", "part0.planes", "part0.index.npy", "part0.levels.npy",

@@ -52,6 +52,8 @@ _SOME = [
     ("digits-chain", "step gradients"),
     ("digits-chain", "code.npy kept"),
     ("digits-chain", "summary.json kept"),
+    ("digits-pair", "examples.json half"),
+    ("scenes-chain", "examples.json kept"),
     ("scenes-pair", "part0.planes half"),
     ("scenes-pair", "part0.json opened"),
     ("scenes-pair", "judge done"),

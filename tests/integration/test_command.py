@@ -40,7 +40,8 @@ def test_module_is_the_command(tmp_path: Path) -> None:
 
 def test_run_folder_has_the_promised_layout(digits_run: Path, snapshot) -> None:
     weights = {f"rounds/{r}/{peer}/model.safetensors" for r in range(3) for peer in "ab"}
-    fixed = {"config.yaml", "data.json", "metrics.jsonl", "summary.json", "report.html"}
+    fixed = {"config.yaml", "data.json", "metrics.jsonl", "examples.json", "summary.json",
+             "report.html"}  # fmt: skip
     names = set(snapshot(digits_run))
     assert weights | fixed | {"baseline/a/model.safetensors"} <= names
     labels = {name.rsplit("/", 1)[0] for name in names if "pseudo_labels" in name}
@@ -156,7 +157,8 @@ def test_report_is_written_anew(digits_run: Path, tmp_path: Path, dmt) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(digits_run, copy)
     (copy / "report.html").unlink()
-    assert dmt("report", copy, "--json").value == {"reports": [str(copy / "report.html")]}
+    found = dmt("report", copy, "--json").value
+    assert found == {"reports": [str(copy / "report.html")], "page": None}
     assert (copy / "report.html").stat().st_size > 10_000
 
 

@@ -14,6 +14,7 @@ import dmt.image_material
 from dmt.api import Run, train
 from dmt.data.hidden import HiddenLabels, reveal
 from dmt.data.splits import Split, make_split
+from dmt.example_record import read_examples
 
 TINY: dict[str, Any] = {
     "steps": 6, "rounds": 2, "model": "wrn_10_1", "batch_size": 12, "baseline": "none",
@@ -77,6 +78,10 @@ def test_training_cannot_read_hidden_labels(tmp_path: Path, monkeypatch) -> None
     labels = "rounds/1/a/pseudo_labels"
     for path in sorted((run.path / labels).iterdir()):
         assert path.read_bytes() == (other.path / labels / path.name).read_bytes()
+    unlabeled, other_unlabeled = ([each for each in read_examples(one.path).examples
+                                   if not each.is_held_out] for one in (run, other))  # fmt: skip
+    assert unlabeled == other_unlabeled
+    assert len(unlabeled) > 10
     # But what is reported did change, so the labels were indeed false.
     assert other.summary.peers["a"] != run.summary.peers["a"]
     assert (

@@ -27,6 +27,7 @@ from dmt.data.hidden import HiddenMasks
 from dmt.data.mask_splits import MaskSplit, make_mask_split
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted, RunError
+from dmt.example_record import read_examples
 from tiny_scenes import KEYS, WORDS, weights_of, write_pairs
 from trees import write_image_masks
 
@@ -240,6 +241,10 @@ def test_training_cannot_read_hidden_masks(scenes: Path, tmp_path: Path, monkeyp
     labels = "rounds/1/b/pseudo_labels"
     for path in sorted((run.path / labels).iterdir()):
         assert path.read_bytes() == (other.path / labels / path.name).read_bytes()
+    unlabeled, other_unlabeled = ([each for each in read_examples(one.path).examples
+                                   if not each.is_held_out] for one in (run, other))  # fmt: skip
+    assert unlabeled == other_unlabeled
+    assert unlabeled
     # But what is reported did change, so the masks were indeed false.
     assert other.summary.peers["a"] != run.summary.peers["a"]
     accuracy = [each.summary.rounds[1].pseudo_label_accuracy for each in (run, other)]

@@ -192,6 +192,18 @@ def test_terminal_view_fits_its_width(
     assert all(len(line) <= width for line in re.split(r"[\r\n]+", shown))
 
 
+def test_the_line_below_names_the_stage_that_began(clock: list[float]) -> None:
+    stream = _Terminal()
+    with open_view(stream) as view:
+        clock[0] = 1.0
+        view.on_step(ROUND, 100, 100, 0.5)
+        before = len(stream.getvalue())
+        view.on_event(event(event="started", stage="round2/label/a"))
+        view._live.refresh()
+    assert "round2/label/a" in stream.getvalue()[before:]
+    assert "step 100/100" not in stream.getvalue()[before:]
+
+
 def test_console_of_a_pipe_has_no_codes() -> None:
     stream = io.StringIO()
     view = PlainView(Console(file=stream, highlight=False))

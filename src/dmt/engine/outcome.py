@@ -73,6 +73,7 @@ def summarize(
     events: Iterable[Mapping[str, Any]],
     runtime: Runtime,
     seconds: float,
+    num_shown: int = 0,
 ) -> Summary:
     """The record of a finished run.
 
@@ -84,6 +85,7 @@ def summarize(
         events: of `metrics.jsonl`.
         runtime: for the hardware.
         seconds: of work, over all sessions.
+        num_shown: images that went through a network to be shown.
     """
     values = dict(table.values) if table else {}
     num_networks = sum("ensemble" not in name for name in values)
@@ -102,7 +104,8 @@ def summarize(
     if facts.method == "supervised" and facts.num_unlabeled:
         sentence = _not_used(values.get("a"), task.metric, facts.num_unlabeled)
         verdict = verdict._replace(sentence=sentence)
-    seen = images_seen(stages, task, num_networks * (table.num_images if table else 0))
+    num_judged = num_networks * table.num_images + table.num_again if table else 0
+    seen = images_seen(stages, task, num_judged + num_shown)
     confusion = table.confusion if table else []
     scores = model_scores(confusion) if task.metric == "miou" else []
     lines = list(events)
@@ -196,7 +199,7 @@ def installed() -> dict[str, str]:
 
 def images_seen(stages: Sequence[Stage], task: Task, num_judged: int) -> ImagesSeen:
     """Forward-and-backward samples by role, and forwards without a gradient; `num_judged` of
-    those for the last table."""
+    those after the last stage."""
     by_role = {"round": 0, "baseline": 0, "oracle": 0}
     num_forward = 0
     for stage in stages:

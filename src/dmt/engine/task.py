@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from torch import nn
 
+from dmt.engine.examples import Examples, Shown
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
+from dmt.example_record import Reliability
 from dmt.records import ClassSelection, Confusion, Difference, ErrorDetection
 
 
@@ -56,6 +58,9 @@ class FinalTable(NamedTuple):
     oracle_difference: Difference | None  # oracle − supervised
     confusion: list[Confusion]
     num_images: int
+    reliability: Sequence[Reliability] = ()
+    wrong: Sequence[Shown] = ()  # held-out images with the worst errors
+    num_again: int = 0  # images that went through a network once more to be shown
 
 
 class Task(Protocol):
@@ -115,6 +120,13 @@ class Task(Protocol):
     def judge(self, models: Mapping[int | None, Mapping[str, nn.Module]]) -> FinalTable | None:
         """The last table, from models by fold (None: no folds) and name; None without held-out
         labels."""
+        ...
+
+    def examples(self, peers: Mapping[str, nn.Module]) -> Examples:
+        """Unlabeled images worth showing, from a sample of the pool, by what the last peers say.
+
+        No hidden label is looked at.
+        """
         ...
 
     def num_forward(self, stage: TrainStage | LabelStage) -> int:

@@ -1,4 +1,4 @@
-"""The report's table of a segmentation's scores by class. No files, no layout."""
+"""The report's table of scores by class, of images and of pixels. No files, no layout."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dmt.insight import numbers
 from dmt.insight.charts import Cell, heat_table
 from dmt.insight.figures import learner_name
+from dmt.insight.quality import MAX_TABLE_CLASSES
 from dmt.records import ModelScores, Summary
 
 _ORDER = {
@@ -58,6 +59,45 @@ def score_table(summary: Summary, decimals: int) -> tuple[str, list[str]]:
         rows.append((name + _marks(summary, name, pixels[index]), cells))
     table = heat_table("IoU by class", "class", columns, rows)
     return table, _notes(summary, pixels)
+
+
+def recall_table(summary: Summary, decimals: int) -> str:
+    """Recall and precision by class of a classification, beside the supervised model's, as HTML.
+
+    Args:
+        summary: of any run.
+        decimals: of the percentages.
+    """
+    by_model = {each.model: each.counts for each in summary.confusion}
+    shown = {name: by_model[name] for name in dict.fromkeys(("supervised", summary.headline))
+             if name in by_model}  # fmt: skip
+    if not shown or summary.task == "segmentation":
+        return ""
+    pair = list(shown.values()) if len(shown) == 2 else None
+    columns = ["held out"]
+    for word in ("recall", "precision"):
+        columns += [f"{word}, {_ORDER[name]}" for name in shown]
+        columns += [f"{word}, difference"] if pair else []
+    rows = []
+    for index, name in enumerate(summary.classes[:MAX_TABLE_CLASSES]):
+        cells = [Cell(numbers.count(sum(next(iter(shown.values()))[index])))]
+        for share in (_recall, _precision):
+            values = [share(counts, index) for counts in shown.values()]
+            cells += [_iou_cell(value, decimals) for value in values]
+            if pair:
+                cells.append(_difference_cell(values[1], values[0], decimals))
+        rows.append((name, cells))
+    return heat_table("Recall and precision by class", "class", columns, rows, upright=True)
+
+
+def _recall(counts: Sequence[Sequence[int]], index: int) -> float | None:
+    total = sum(counts[index])
+    return 100 * counts[index][index] / total if total else None
+
+
+def _precision(counts: Sequence[Sequence[int]], index: int) -> float | None:
+    total = sum(row[index] for row in counts)
+    return 100 * counts[index][index] / total if total else None
 
 
 def pixel_accuracies(summary: Summary) -> tuple[float | None, float | None]:
@@ -126,7 +166,7 @@ def _share_cell(num: int, total: int) -> Cell:
 
 def _iou_cell(value: float | None, decimals: int) -> Cell:
     if value is None:
-        return Cell(numbers.NONE, hint="in no held-out mask and never predicted")
+        return Cell(numbers.NONE, hint="in none of the truth, or never predicted")
     return Cell(numbers.fixed(value, decimals), value / 100, "a")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,35 +27,6 @@ def label_figures(view: RunView) -> list[Figure]:
     names = [f"round {r}" if len(rounds) < 5 else f"R{r}" for r in rounds]
     truth = _truth_figure(view, rounds)
     return [_kept_figure(by_round, names, view.unit), *([truth] if truth else [])]
-
-
-def class_tables(view: RunView) -> tuple[str, str, int]:
-    """Two heat maps, class by round: kept, and true among the kept (empty if no truth is known).
-
-    Returns:
-        Their HTML and how many classes were left out as too many.
-    """
-    sums: dict[str, dict[int, list[float]]] = defaultdict(dict)
-    for event in view.labelings:
-        for entry in event.get("classes") or []:
-            cell = sums[str(entry["name"])].setdefault(event["round"], [0.0, 0.0, 0.0, 0.0])
-            cell[0] += entry["predicted"]
-            cell[1] += entry["selected"]
-            if entry.get("accuracy") is not None:
-                cell[2] += entry["selected"]
-                cell[3] += entry["selected"] * entry["accuracy"]
-    rounds = sorted({event["round"] for event in view.labelings})
-    shown = list(sums.items())[:MAX_TABLE_CLASSES]
-    unit = view.unit
-    kept = [(name, [_kept_cell(cells.get(r), unit) for r in rounds]) for name, cells in shown]
-    true = [(name, [_true_cell(cells.get(r), unit) for r in rounds]) for name, cells in shown]
-    heads = [f"R{r}" for r in rounds]
-    known = any(cell[2] for cells in sums.values() for cell in cells.values())
-    return (
-        heat_table("Pseudo labels kept", "class", heads, kept) if kept else "",
-        heat_table("True among the kept", "class", heads, true) if known else "",
-        max(0, len(sums) - MAX_TABLE_CLASSES),
-    )
 
 
 def confusion_tables(matrices: Matrices, classes: Sequence[str], unit: str) -> list[str]:
@@ -182,13 +152,13 @@ def _label_row(event: Event) -> Row:
         numbers.percent(event.get("label_fraction"), 0),
         numbers.amount(event["pool"], unit),
         numbers.amount(event["selected"], unit),
-        _threshold(event.get("threshold")),
+        threshold_text(event.get("threshold")),
         numbers.percent(event.get("pseudo_label_accuracy")),
         numbers.percent(event.get("pool_accuracy")),
     ]
 
 
-def _threshold(value: Any) -> str:
+def threshold_text(value: Any) -> str:
     """One cut, or the range of the cuts by class."""
     cuts = value.values() if isinstance(value, dict) else value
     if not isinstance(value, dict | list):
@@ -198,22 +168,6 @@ def _threshold(value: Any) -> str:
         return numbers.NONE
     low, high = numbers.fixed(min(known), 3), numbers.fixed(max(known), 3)
     return low if low == high else f"{low} to {high}"
-
-
-def _kept_cell(sums: list[float] | None, unit: str) -> Cell:
-    if sums is None:
-        return Cell(numbers.NONE)
-    predicted, selected = sums[:2]
-    hint = f"{numbers.amount(selected, unit)} kept of {numbers.amount(predicted, unit)} predicted"
-    return Cell(numbers.short(selected), selected / predicted if predicted else 0.0, "a", hint)
-
-
-def _true_cell(sums: list[float] | None, unit: str) -> Cell:
-    if sums is None or not sums[2]:
-        return Cell(numbers.NONE)
-    accuracy = sums[3] / sums[2]
-    hint = f"of {numbers.amount(sums[2], unit)} kept"
-    return Cell(numbers.percent(accuracy), (1 - accuracy) / 0.4, "bad", hint)
 
 
 def _mistake(row: Sequence[int], called: int, unit: str) -> str:

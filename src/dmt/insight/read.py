@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dmt.errors import RunError
+from dmt.example_record import Examples, read_examples
 from dmt.links import refuse_links
 from dmt.plain_yaml import read_yaml
 from dmt.records import (
@@ -78,6 +79,7 @@ class RunView:
     last: Event | None
     """The newest event; how far an unfinished run has come."""
     elapsed: float | None
+    examples: Examples | None
 
 
 def read_run(run: Path) -> RunView:
@@ -119,6 +121,7 @@ def read_run(run: Path) -> RunView:
         alarms=_alarms(events, summary),
         last=events[-1] if events else None,
         elapsed=max(times) - min(times) if times else None,
+        examples=read_examples(run),
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from dmt.escapes import visible
 from dmt.insight import numbers
 from dmt.insight.charts import Axes, Series, dot_chart, interval_chart
-from dmt.insight.classes import pixel_accuracies, score_table
+from dmt.insight.classes import pixel_accuracies, recall_table, score_table
 from dmt.insight.detection import detection_section
+from dmt.insight.examples import example_section, reliability_figure
 from dmt.insight.figures import (
     METRIC_NAMES,
     Figure,
@@ -22,8 +23,15 @@ from dmt.insight.figures import (
 )
 from dmt.insight.html import environment, script, style
 from dmt.insight.listing import list_data, list_machine, list_settings
-from dmt.insight.quality import Matrices, class_tables, confusion_tables, label_figures, mistakes
+from dmt.insight.quality import (
+    MAX_TABLE_CLASSES,
+    Matrices,
+    confusion_tables,
+    label_figures,
+    mistakes,
+)
 from dmt.insight.read import RunView, read_run, stage_of
+from dmt.insight.selection import class_tables, cut_figure
 from dmt.records import REPORT, Summary, write_text
 
 
@@ -47,7 +55,7 @@ class Fact:
     note: str = ""
 
 
-_WORDS = {
+WORDS = {
     "helped": "Helped",
     "hurt": "Hurt",
     "unclear": "Unclear",
@@ -80,8 +88,8 @@ def render(view: RunView) -> str:
     classes = summary.classes if summary else [str(name) for name in view.data.get("classes", [])]
     matrices = _matrices(summary) if summary else []
     unit = "pixels" if summary is not None and summary.task == "segmentation" else "images"
-    kept, true, num_left_out = class_tables(view)
     class_scores, class_notes = score_table(summary, decimals) if summary else ("", [])
+    cut = cut_figure(view)
     code = script("report.js")
     template = environment().get_template("report.html.j2")
     page = template.render(
@@ -96,17 +104,20 @@ def render(view: RunView) -> str:
         scores=_scores(summary, decimals) if summary else None,
         class_scores=class_scores,
         class_notes=class_notes,
+        recalls=recall_table(summary, decimals) if summary else "",
+        num_unlisted=max(0, len(classes) - MAX_TABLE_CLASSES),
         by_round=round_figure(view, decimals),
+        by_round_note=_by_round_note(view),
         curves=curve_figures(view),
         fold=view.fold,
-        labels=label_figures(view),
-        kept_by_class=kept,
-        true_by_class=true,
-        num_left_out=num_left_out,
+        labels=[*label_figures(view), *([cut] if cut else [])],
+        by_class=class_tables(view),
         detection=detection_section(view),
         unit=view.unit,
         confusion=confusion_tables(matrices, classes, unit),
         num_classes=len(classes),
+        reliability=reliability_figure(view),
+        examples=example_section(view),
         mistakes=mistakes(matrices, classes, unit),
         alarms=view.alarms,
         notes=summary.notes if summary else [],
@@ -130,8 +141,8 @@ def _about(view: RunView) -> list[str]:
 def _verdict(view: RunView, decimals: int) -> Verdict:
     summary = view.summary
     if summary is None:
-        return Verdict("unfinished", _WORDS["unfinished"], _progress(view), _last_sign(view))
-    word = _WORDS[summary.verdict]
+        return Verdict("unfinished", WORDS["unfinished"], _progress(view), _last_sign(view))
+    word = WORDS[summary.verdict]
     if summary.interval is None:
         return Verdict(summary.verdict, word, summary.sentence)
     found = summary.interval
@@ -279,6 +290,17 @@ def _scores(summary: Summary, decimals: int) -> Figure | None:
         chart=dot_chart(axes, rows, summary.supervised),
         header=["model", METRIC_NAMES[summary.metric].lower()],
         rows=[[row.name, shown(row.values[0])] for row in rows],
+    )
+
+
+def _by_round_note(view: RunView) -> str:
+    """Why there is no curve over rounds, where there is none."""
+    if any(value is not None for record in view.rounds for value in record.peers.values()):
+        return ""
+    setting = "val_images" if view.metric == "miou" else "val_per_class"
+    return (
+        "There is no curve over rounds: no images were set aside to look at after each "
+        f"(val/, or data.{setting}=), and the held-out ones are looked at once, at the end."
     )
 
 

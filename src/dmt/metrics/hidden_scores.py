@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dmt.data.hidden import HiddenLabels, HiddenMasks, reveal, reveal_masks
 from dmt.errors import DataError
 from dmt.metrics.confusion import as_integers, class_recall, confusion_matrix
+from dmt.metrics.reliability import no_counts, sureness
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,32 @@ def is_correct(prediction: NDArray[Any] | Tensor, hidden: HiddenLabels) -> NDArr
         raise ValueError(f"{called.shape} predictions do not align with {labels.shape} labels")
     right: NDArray[np.bool_] = called == labels
     return right
+
+
+def sure_mistakes(
+    prediction: NDArray[Any] | Tensor,
+    confidence: NDArray[np.floating[Any]],
+    hidden: HiddenLabels,
+    num: int,
+) -> list[tuple[int, int]]:
+    """The surest wrong answers, with their truth, to be shown. For held-out labels alone.
+
+    Args:
+        prediction: called classes, integers, shape (N,), aligned with `hidden.ids`.
+        confidence: of them, shape (N,).
+        hidden: the held-out labels.
+        num: how many at most.
+
+    Returns:
+        Rows and true classes, the surest first.
+
+    Raises:
+        ValueError: as `is_correct`.
+    """
+    wrong = np.flatnonzero(~is_correct(prediction, hidden))
+    order = wrong[np.argsort(-confidence[wrong], kind="stable")][:num]
+    _, labels = reveal(hidden)
+    return list(zip(order.tolist(), labels[order].tolist(), strict=True))
 
 
 def pseudo_label_accuracy(
@@ -215,6 +242,39 @@ def score_selected_mask(
     if kept.dtype != np.bool_ or kept.shape != truth.shape:
         raise ValueError(f"is_selected must be bool {truth.shape}, not {kept.dtype} {kept.shape}")
     return _count_pixels(np.where(kept, truth, np.uint8(_IGNORED)), label, num_classes)
+
+
+def sureness_of_mask(
+    id: int,
+    label: NDArray[Any] | Tensor,
+    confidence: NDArray[np.floating[Any]],
+    hidden: HiddenMasks,
+) -> NDArray[np.int64]:
+    """`reliability.sureness` of the pixels of one image; those of value 255 are left out.
+
+    Args:
+        id: of the image.
+        label: called classes, integers, shape (H, W).
+        confidence: of them, shape (H, W).
+        hidden: the masks to compare with.
+
+    Raises:
+        ValueError: the mask has another shape.
+    """
+    truth = _mask(id, label.shape, hidden)
+    if truth is None:
+        return no_counts()
+    is_known = truth != _IGNORED
+    return sureness(confidence[is_known], (as_integers(label) == truth)[is_known])
+
+
+def truth_to_show(id: int, shape: tuple[int, int], hidden: HiddenMasks) -> NDArray[np.uint8] | None:
+    """The mask of an image, to be shown beside what models say. For held-out masks alone.
+
+    Raises:
+        ValueError: it has another shape.
+    """
+    return _mask(id, shape, hidden)
 
 
 def _mask(id: int, shape: tuple[int, ...], hidden: HiddenMasks) -> NDArray[np.uint8] | None:

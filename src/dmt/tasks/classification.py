@@ -17,6 +17,7 @@ from dmt.data.pool import Pool
 from dmt.data.pseudo_labels import ImageLabels
 from dmt.data.splits import Split, dms_subsets
 from dmt.data.transforms import Augmentation, strong, weak
+from dmt.engine.examples import Examples
 from dmt.engine.finite import refuse_unless_all
 from dmt.engine.forward import ensembles, forward, probabilities, shard, unshard
 from dmt.engine.likeness import Comparison, spread
@@ -31,9 +32,11 @@ from dmt.metrics.error_detection import detect_in_images
 from dmt.metrics.hidden_scores import class_pseudo_label_accuracy, pseudo_label_accuracy, score
 from dmt.metrics.verdict import compare_predictions
 from dmt.records import ClassSelection, Confusion, ErrorDetection
+from dmt.tasks.image_examples import mistakes, reliabilities, unlabeled_examples
 
 _NO_CLASS = -1
 _LOOKED_BACK = 500  # labeled images that are looked at beside the validation part, at most
+_SHOWN_FROM = 500  # images of the pool among which those worth showing are looked for, at most
 _CHECKED = 1000  # images of the pool in which scores look for wrong pseudo labels, at most
 
 
@@ -284,6 +287,7 @@ class Classification:
         if not len(test):
             return None
         predicted: dict[str, Tensor] = {}
+        sure: dict[str, Tensor] = {}
         for fold, nets in models.items():
             ids = self._splits[fold].test.ids
             rows = torch.from_numpy(np.flatnonzero(np.isin(test.ids, ids)))
@@ -293,6 +297,7 @@ class Classification:
             for name, prob in probs.items():
                 place = predicted.setdefault(name, torch.empty(len(test), dtype=torch.int64))
                 place[rows] = prob.argmax(dim=1)
+                sure.setdefault(name, torch.empty(len(test)))[rows] = prob.amax(dim=1)
         counts = {name: self._confusion(label, test) for name, label in predicted.items()}
         supervised = predicted.get("supervised")
         return FinalTable(
@@ -308,7 +313,17 @@ class Classification:
                 for name, count in counts.items()
             ],
             num_images=len(test),
+            reliability=reliabilities(predicted, sure, test),
+            wrong=mistakes(predicted, sure, test),
         )
+
+    def examples(self, peers: Mapping[str, nn.Module]) -> Examples:
+        """See `Task.examples`."""
+        ids = self._splits[None].unlabeled
+        ids = ids[spread(len(ids), _SHOWN_FROM)]
+        probs = {name: self._predict(net, ids) for name, net in peers.items()}
+        shown = unlabeled_examples(probs | ensembles(probs), ids)
+        return Examples(shown, len(ids), len(ids) * len(peers))
 
     def num_forward(self, stage: TrainStage | LabelStage) -> int:
         """See `Task.num_forward`."""

@@ -20,8 +20,8 @@ from dmt.data.pixel_labels import PixelLabels, PixelLabelWriter
 from dmt.data.read_ahead import read_ahead
 from dmt.data.scene_views import SceneAugmentation, cut_image, cut_plane, photometric, place
 from dmt.data.scenes import ScenePool
+from dmt.engine.examples import RELIABLE_MODELS, Examples
 from dmt.engine.finite import refuse_unless_all
-from dmt.engine.forward import ensembles
 from dmt.engine.likeness import Comparison, spread
 from dmt.engine.oracle import all_masks
 from dmt.engine.order import own_slots, rows
@@ -34,13 +34,15 @@ from dmt.engine.task import FinalTable, Labeling, Likeness, Score
 from dmt.metrics.confusion import class_recall, iou_per_class, mean_iou
 from dmt.metrics.error_detection import detect_in_scenes
 from dmt.metrics.hidden_scores import score_mask, score_selected_mask
+from dmt.metrics.reliability import reliability
 from dmt.metrics.verdict import compare_counts
 from dmt.records import ClassSelection, Confusion, Difference, ErrorDetection
-
-Counts = NDArray[np.int64]
+from dmt.tasks.scene_counts import Counts, count_scenes, over_ranks
+from dmt.tasks.scene_examples import unlabeled_examples, worst_scenes
 
 _LOOKED_BACK = 50  # labeled images that are looked at beside the validation part, at most
 _COMPARED = 50  # images of the pool in which two peers' labels are compared, at most
+_SHOWN_FROM = 30  # images of the pool among which those worth showing are looked for, at most
 _CHECKED = 40  # images of the pool in which scores look for wrong pseudo labels, at most
 
 
@@ -220,7 +222,7 @@ class Segmentation:
             planes = store.read(id_)
             pool += score_mask(id_, planes.label, hidden, num_classes)
             kept += score_selected_mask(id_, planes.label, planes.is_selected, hidden, num_classes)
-        pool, kept = self._over_ranks(pool), self._over_ranks(kept)
+        pool, kept = over_ranks(pool, self._runtime), over_ranks(kept, self._runtime)
         # Transposed, the rows are what was called, and recall becomes precision.
         precision, recall = class_recall(kept.T), class_recall(pool)
         cuts = store.thresholds
@@ -271,12 +273,10 @@ class Segmentation:
         val, known = self._splits[stage.fold].val, self._looked_back(stage)
         if not len(val):
             return None
-        counts = self.counts({"a": net}, val)["a"].sum(axis=0)
+        counts = self._counts(net, val)
         if not counts.any():
             return None  # nothing but pixels that are left out
-        back = (
-            self.counts({"a": net}, known)["a"].sum(axis=0) if len(known) else np.zeros_like(counts)
-        )
+        back = self._counts(net, known) if len(known) else np.zeros_like(counts)
         return Score(
             _miou(counts),
             num_images=len(val),
@@ -285,6 +285,12 @@ class Segmentation:
             truth=counts.sum(axis=1).tolist(),
             classes=_known(iou_per_class(counts)),
         )
+
+    def _counts(self, net: nn.Module, hidden: HiddenMasks) -> Counts:
+        num_classes = len(self.classes)
+        counts, _ = count_scenes(self._logits, {"a": net}, hidden, num_classes, self._runtime)
+        summed: Counts = counts["a"].sum(axis=0)
+        return summed
 
     def _looked_back(self, stage: TrainStage) -> HiddenMasks:
         """Labeled images to compare with the validation part: as many, spread over all."""
@@ -299,8 +305,19 @@ class Segmentation:
         ids = np.concatenate([test.ids for test in tests.values()])
         if not len(ids):
             return None
-        by_fold = [self.counts(nets, tests[fold]) for fold, nets in models.items()]
-        counts = {name: np.concatenate([each[name] for each in by_fold]) for name in by_fold[0]}
+        by_fold = [
+            count_scenes(
+                self._logits, nets, tests[fold], len(self.classes), self._runtime, RELIABLE_MODELS
+            )
+            for fold, nets in models.items()
+        ]
+        counts, sure = (
+            {name: np.concatenate([each[name] for each in some]) for name in some[0]}
+            for some in zip(*by_fold, strict=True)
+        )
+        wrong = worst_scenes(
+            self._logits, models, tests, counts["ensemble" if "ensemble" in counts else "a"]
+        )
         blocks, supervised = self._blocks[ids], counts.get("supervised")
 
         def compared(name: str) -> Difference | None:
@@ -317,6 +334,21 @@ class Segmentation:
                 for name, count in counts.items()
             ],
             num_images=len(ids),
+            reliability=[
+                reliability(name, sure[name].reshape(len(by_fold), 2, -1).sum(axis=0))
+                for name in RELIABLE_MODELS
+                if name in sure
+            ],
+            wrong=wrong,
+            num_again=sum(len(each.planes.labels) for each in wrong if each.planes),
+        )
+
+    def examples(self, peers: Mapping[str, nn.Module]) -> Examples:
+        """See `Task.examples`."""
+        ids = self._splits[None].unlabeled
+        ids = ids[spread(len(ids), _SHOWN_FROM)]
+        return Examples(
+            unlabeled_examples(self._logits, peers, ids), len(ids), len(ids) * len(peers)
         )
 
     def num_forward(self, stage: TrainStage | LabelStage) -> int:
@@ -328,37 +360,6 @@ class Segmentation:
 
     def _logits(self, net: nn.Module, ids: Tensor) -> Iterator[tuple[int, Tensor]]:
         return forward_scenes(net, self._pool, ids, self._inference, self._runtime, self._workers)
-
-    def counts(self, nets: Mapping[str, nn.Module], hidden: HiddenMasks) -> dict[str, Counts]:
-        """Confusion of every image by every model and ensemble: (N, K, K), as `hidden.ids`."""
-        num_classes = len(self.classes)
-        place_of = {id_: row for row, id_ in enumerate(hidden.ids.tolist())}
-        shape = (len(hidden), num_classes, num_classes)
-        names = [*nets, *ensembles({name: torch.zeros(()) for name in nets})]
-        counts = {name: np.zeros(shape, dtype=np.int64) for name in names}
-        num_missed = np.zeros(len(hidden), dtype=np.int64)
-        mine = shard_ids(torch.from_numpy(hidden.ids.copy()), self._runtime)
-        for found in zip(*(self._logits(net, mine) for net in nets.values()), strict=True):
-            (id_,) = {each for each, _ in found}
-            num_missed[place_of[id_]] = sum(not bool(each.isfinite().all()) for _, each in found)
-            probs = {
-                name: logits.softmax(dim=0) for name, (_, logits) in zip(nets, found, strict=True)
-            }
-            for name, prob in (probs | ensembles(probs)).items():
-                counts[name][place_of[id_]] = score_mask(
-                    id_, prob.argmax(dim=0), hidden, num_classes
-                )
-        is_answered = torch.from_numpy(self._over_ranks(num_missed) == 0)
-        refuse_unless_all(is_answered, torch.from_numpy(hidden.ids.copy()))
-        return {name: self._over_ranks(count) for name, count in counts.items()}
-
-    def _over_ranks(self, counts: Counts) -> Counts:
-        if self._runtime.world_size == 1:
-            return counts
-        summed: Counts = (
-            self._runtime.sum(torch.from_numpy(counts).to(self._runtime.device)).cpu().numpy()
-        )
-        return summed
 
 
 def _compare(store: PixelLabels, twin: Path) -> Likeness | None:

@@ -171,7 +171,7 @@ def test_two_runs_of_one_content_give_one_page(tmp_path: Path) -> None:
 def test_every_chart_has_its_words_and_every_plot_of_steps_a_table(tmp_path: Path) -> None:
     html = written(write_sample_run(tmp_path / "run"))
     charts = re.findall(r'<svg class="chart".*?<desc[^>]*>(.*?)</desc>', html, re.S)
-    assert len(charts) == 12
+    assert len(charts) == 13
     assert all(len(text) > 10 for text in charts)
     assert html.count('<details class="numbers">') >= 9
 

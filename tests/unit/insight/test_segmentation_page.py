@@ -136,4 +136,4 @@ def test_a_supervised_segmentation_has_no_difference(tmp_path: Path) -> None:
 def test_a_classification_says_nothing_of_pixels(tmp_path: Path, finished: bool) -> None:
     _, text = page_of(write_sample_run(tmp_path / "run", finished=finished))
     assert "ixel" not in text
-    assert "By class" not in text
+    assert "Intersection over union" not in text

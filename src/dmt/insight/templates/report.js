@@ -1,4 +1,5 @@
-// What report.html does beyond standing there: theme, copying, reading values off a chart, printing.
+// What report.html does beyond standing there: theme, copying, reading values off a chart,
+// laying masks over images, printing.
 "use strict";
 (() => {
   const root = document.documentElement;
@@ -60,6 +61,19 @@
         if (legend[i]) legend[i].dataset.value = short(y0 + (1 - near[1] / height) * (y1 - y0));
       });
     });
+  }
+
+  const strength = document.getElementById("strength");
+  if (strength) {
+    const mix = () => { strength.closest("section").style.setProperty("--mix", strength.value / 100); };
+    strength.parentElement.hidden = false;
+    strength.addEventListener("input", mix);
+    mix();
+  }
+
+  for (const image of document.querySelectorAll(".stack img:first-child")) {
+    const look = () => { if (image.naturalWidth && image.naturalWidth <= 64) image.classList.add("small"); };
+    if (image.complete) look(); else image.addEventListener("load", look);
   }
 
   let opened = [];
