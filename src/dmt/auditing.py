@@ -178,7 +178,13 @@ def _train(
         Runner(
             stages,
             task,
-            partial(make_method, view=task.view, num_classes=len(task.classes)),
+            partial(
+                make_method,
+                view=task.view,
+                views=task.views,
+                num_classes=len(task.classes),
+                runtime=runtime,
+            ),
             folder,
             runtime,
             seed=settings.seed,
