@@ -17,7 +17,7 @@ API = (
     "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
     "compare_words", "run_figures",
     "peers", "auditing", "reviewing", "review_pictures",
-    "correcting", "continuing",
+    "correcting", "mask_correcting", "exporting", "continuing",
 )  # one row of the house  # fmt: skip
 COMMAND = (
     "cli",
@@ -29,7 +29,7 @@ COMMAND = (
     "exits",
     "doctor",
 )
-EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
+EVERYTHING = ("methods", "tasks", "insight", "annotations", "config", "recipes", *BELOW_TASKS)
 
 # Room -> what it may import from dmt, besides FREE. A name stands for itself and all inside it.
 ARROWS: dict[str, tuple[str, ...]] = {
@@ -47,6 +47,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "methods": ("methods", *BELOW_TASKS),
     "tasks": ("tasks", *BELOW_TASKS),
     "insight": ("insight",),
+    "annotations": ("annotations", "data"),
     "engine": BELOW_TASKS,
     "engine.plan": (*BELOW_TASKS, "config"),
     "data": ("data", "core"),

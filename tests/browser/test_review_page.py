@@ -70,7 +70,9 @@ def sample(num: int, *, classes: tuple[str, ...] = ("cat", "dog", "owl"), name: 
     return Review(
         name=name, dataset=classes[0] if classes[0] == EVIL else "pets", key=f"{name}-key",
         is_dense=is_dense, classes=classes, rows=rows, totals={NEXT: num, WRONG: 5},
-        pictures=pictures, notes=["A note."], how="", peers=("Peer a", "Peer b"),
+        pictures=pictures,
+        networks=[["rounds/1/a", "rounds/1/b"] if is_dense else [] for _ in rows],
+        notes=["A note."], how="", peers=("Peer a", "Peer b"),
         command="dmt apply runs/pets corrections.csv",
     )  # fmt: skip
 
@@ -248,8 +250,18 @@ def test_a_scene_shows_both_predictions_and_where_they_differ(visit: Any) -> Non
     page = visit("scenes")
     captions = page.locator(".row").first.locator("figcaption").all_inner_texts()
     assert captions == ["image", "peer a", "peer b", "disagreement"]
-    page.keyboard.press("a")
-    assert saved(page)[0]["action"] == "annotate"
+    for key in ("t", "a", "b", "u"):
+        page.keyboard.press(key)
+    told = page.locator(".row output").all_inner_texts()[:4]
+    assert told == ["for the labeling tool", "→ mask of peer a", "→ mask of peer b", "unusable"]
+    page.reload()
+    assert [(row["label"], row["action"]) for row in saved(page)] == [
+        ("", "annotate"), ("rounds/1/a", "accept"), ("rounds/1/b", "accept"), ("", "unusable"),
+    ]  # fmt: skip
+    page.get_by_role("button", name="Mask of peer b").first.click()
+    assert page.locator(".row").first.locator("output").inner_text() == "→ mask of peer b"
+    page.keyboard.press("z")
+    assert page.locator(".row").first.locator("output").inner_text() == "for the labeling tool"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -25,7 +25,8 @@ def coco_runs(area: NDArray[np.bool_]) -> list[int]:
     Args:
         area: bool (H, W).
     """
-    return _lengths(area.ravel(order="F")).tolist()
+    runs: list[int] = _lengths(area.ravel(order="F")).tolist()
+    return runs
 
 
 def from_coco_runs(counts: Sequence[int] | str, height: int, width: int) -> NDArray[np.bool_]:
@@ -66,7 +67,8 @@ def from_polygon(points: Sequence[float], height: int, width: int) -> NDArray[np
         if len(rows):  # where the edge crosses the middle of a row, all to the right change sides
             crossing = x1 + (rows + 0.5 - y1) * (x2 - x1) / (y2 - y1)
             flips[rows, np.ceil(crossing - 0.5).clip(0, width).astype(np.int64)] += 1
-    return flips.cumsum(axis=1)[:, :width] % 2 == 1
+    inside: NDArray[np.bool_] = flips.cumsum(axis=1)[:, :width] % 2 == 1
+    return inside
 
 
 def brush_runs(area: NDArray[np.bool_]) -> list[int]:
