@@ -25,7 +25,7 @@ from dmt.using import settings_of
 
 LABELS, MASKS = "labels-corrected.csv", "masks-corrected.csv"
 _ACTIONS = ("label", "keep", "unusable", "none")
-_MASK_ACTIONS = ("accept", "mask", "keep", "unusable", "annotate")
+_MASK_ACTIONS = ("accept", "keep", "unusable", "annotate")
 _MOST_NAMED = 20
 
 
@@ -163,7 +163,8 @@ def _checked(
         wrong = []
         if line.path not in known:
             wrong.append(f"the data have no image {shown(line.path)}")
-        if line.action not in actions:
+        is_drawn = maker is not None and line.regions
+        if line.action not in actions and not is_drawn:
             wrong.append(f"there is no action {shown(line.action)}")
         named = [line.label] if line.action == "label" else [one.label for one in line.regions]
         for label in dict.fromkeys(named):

@@ -317,8 +317,10 @@ def test_a_segmentation_shows_masks_and_maps(tmp_path: Path) -> None:
     if outcome.value["mislabeled"]:
         assert shown["mislabeled"] == ["image", "given", "peer a", "peer b", "contradicted"]
     refused("review", [run, "balanced=true"], "balanced=true is for images with one label each")
+    networks = {row[1]: row[10] for row in facts_of(run / "review.html")["rows"]}
+    assert networks["label-next"] == ["rounds/1/a", "rounds/1/b"]
     path = corrections(tmp_path, "a,b,label")
-    refused("apply", [run, path], "is a segmentation, whose corrections are masks")
+    refused("apply", [run, path], "the data have no image a", "there is no action label")
 
 
 def test_one_model_is_ranked_by_how_unsure_it_is(photos: Path, tmp_path: Path) -> None:

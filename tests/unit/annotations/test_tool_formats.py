@@ -29,9 +29,9 @@ def items(*, is_dense: bool) -> list[Item]:
     """One image without a label, one with a doubtful one."""
 
     def said(name: str, number: int, sure: float | None) -> Said:
-        return Said(
-            name, "" if is_dense else CLASSES[number], sure, mask(number) if is_dense else None
-        )
+        if is_dense:
+            return Said(name, "", sure, mask(number))
+        return Said(name, CLASSES[number], sure)
 
     return [
         Item("images/a b.png", "label-next", 1, 0.9, 6, 9,
@@ -63,14 +63,10 @@ def drawn(line: Line) -> Any:
 def test_choices_come_back_from_label_studio() -> None:
     tasks = through_json(label_studio.tasks(items(is_dense=False), CLASSES, "da ta"))
     assert tasks[0]["data"]["image"] == "/data/local-files/?d=da%20ta/images/a%20b.png"
-    assert [each["model_version"] for each in tasks[1]["predictions"]] == [
-        GIVEN,
-        "Peer a",
-        "Peer b",
-    ]
-    assert label_studio.read_tasks(tasks, KNOWN, is_dense=False) == Lines(
-        [], []
-    )  # nobody annotated
+    versions = [each["model_version"] for each in tasks[1]["predictions"]]
+    assert versions == [GIVEN, "Peer a", "Peer b"]
+    nothing = label_studio.read_tasks(tasks, KNOWN, is_dense=False)
+    assert nothing == Lines([], [])  # nobody has annotated yet
     found = label_studio.read_tasks(annotated(tasks, 1), KNOWN, is_dense=False)
     assert found == Lines(
         [Line("task 1", "images/a b.png", "label", CLASSES[2]),
