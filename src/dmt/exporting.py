@@ -25,6 +25,7 @@ from dmt.peers import image_of, open_segmenters
 from dmt.records import write_text
 
 LABEL_STUDIO, COCO = "label-studio", "coco"
+_PAIR = ("Peer a", "Peer b")  # that judges labels, whatever the run itself trained
 
 
 def refuse_export(export: str | None, only: str | None, catalog: Catalog) -> None:
@@ -86,11 +87,12 @@ def export_rows(
         RunError: a file cannot be written.
     """
     assert catalog.root is not None
-    say = _Masks(run, catalog, settings, names) if catalog.task == "segmentation" else None
+    say = _Masks(run, catalog, settings) if catalog.task == "segmentation" else None
     items = []
     for row, spoken in zip(rows, networks, strict=True):
         header = read_header(catalog.root / row.path)
-        said = _labels(row, names) if say is None else say(row, spoken)
+        called = _PAIR if row.section == WRONG else names
+        said = _labels(row, called) if say is None else say(row, spoken, called)
         items.append(
             Item(row.path, row.section, row.rank, row.score, header.height, header.width, said)
         )
@@ -120,20 +122,20 @@ def _labels(row: ReviewRow, names: tuple[str, str]) -> list[Said]:
 class _Masks:
     """What is said of an image's pixels, at the size of the upright image."""
 
-    def __init__(
-        self, run: Path, catalog: Catalog, settings: Settings, names: tuple[str, str]
-    ) -> None:
-        self._catalog, self._settings, self._names = catalog, settings, names
+    def __init__(self, run: Path, catalog: Catalog, settings: Settings) -> None:
+        self._catalog, self._settings = catalog, settings
         self._files, self._open = networks_of(run), dict[str, Segmenter]()
         self._number = {path: row for row, path in enumerate(catalog.paths)}
 
-    def __call__(self, row: ReviewRow, networks: Sequence[str]) -> list[Said]:
+    def __call__(
+        self, row: ReviewRow, networks: Sequence[str], names: tuple[str, str]
+    ) -> list[Said]:
         id = self._number[row.path]
         image = image_of(self._catalog, id)
         said = []
         if row.section == WRONG:
             said.append(Said(GIVEN, "", None, np.array(read_mask(self._catalog, id))))
-        for name, network in zip(self._names, networks, strict=False):
+        for name, network in zip(names, networks, strict=False):
             mask, sure = self._ask(network, image, row.path)
             said.append(Said(name, "", sure, mask))
         return said

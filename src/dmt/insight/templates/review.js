@@ -42,16 +42,18 @@
   const drawn = new Map(); // the rows that are in the page, by their place in `found`
   let height = 0;
 
+  // labels are judged by pairs, whatever the run itself trained
+  const peersOf = (row) => row.section === "mislabeled" ? ["Peer a", "Peer b"] : facts.peers;
   const labelsOf = (row) => [...new Set([row.a, row.b].filter(Boolean))];
   const actionsOf = (row) => facts.isDense
     ? [...(row.section === "mislabeled" ? [["keep", "", "Keep mask", "k"]] : []),
-       ...row.networks.map((name, place) => ["accept", name, `Mask of ${facts.peers[place].toLowerCase()}`, "ab"[place]]),
+       ...row.networks.map((name, place) => ["accept", name, `Mask of ${peersOf(row)[place].toLowerCase()}`, "ab"[place]]),
        ["annotate", "", "To a tool", "t"], ["unusable", "", "Unusable", "u"], ["skip", "", "Skip", "s"]]
     : [...(row.given ? [["keep", row.given, `Keep ${row.given}`, "k"]] : []),
        ...labelsOf(row).filter((label) => label !== row.given).map((label) => ["label", label, label, label === row.a ? "a" : "b"]),
        ["none", "", "None of these", "n"], ["unusable", "", "Unusable", "u"], ["skip", "", "Skip", "s"]];
   const said = ([action, label], row) => action === "label" ? `→ ${label}`
-    : action === "accept" ? `→ mask of ${facts.peers[row.networks.indexOf(label)]?.toLowerCase() ?? label}` : ACTIONS[action] ?? "";
+    : action === "accept" ? `→ mask of ${peersOf(row)[row.networks.indexOf(label)]?.toLowerCase() ?? label}` : ACTIONS[action] ?? "";
 
   const line = (name, label, sure) => make("p", {}, make("i", { textContent: `${name}: ` }), label ? `${plain(label)}, ${percent(sure)}` : `${percent(sure)} sure`);
   const draw = (place) => {
@@ -64,8 +66,8 @@
     if (!pictures.length) pictures.push(make("div", { className: "none" }));
     const what = make("div", { className: "what" }, make("b", { textContent: plain(row.path), title: plain(row.path) }));
     if (row.given) what.append(make("p", {}, make("i", { textContent: "Given: " }), plain(row.given)));
-    what.append(line(facts.peers[0], row.a, row.sureA));
-    if (row.sureB !== null) what.append(line(facts.peers[1], row.b, row.sureB));
+    what.append(line(peersOf(row)[0], row.a, row.sureA));
+    if (row.sureB !== null) what.append(line(peersOf(row)[1], row.b, row.sureB));
     what.append(make("p", {}, make("i", { textContent: `${row.section === "mislabeled" ? (facts.isDense ? "Contradicted" : "Improbable") : "Different answers"}: ` }), `${percent(row.score)}, rank ${count(row.rank)}`));
     const acts = make("div", { className: "acts" });
     for (const [action, label, text] of actionsOf(row)) {
