@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,3 +83,51 @@ def test_a_tool_s_unknown_files_and_classes_are_all_listed(
     )  # fmt: skip
     refused("apply", [run, tmp_path / "done.json", "rest=blue"], "rest=blue is for masks")
     assert tree(photos) == before
+
+
+def test_the_lines_for_fiftyone_read_the_table_and_write_corrections(
+    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are run as they stand in docs/review.md, with a stand-in for FiftyOne itself."""
+    text = (Path(__file__).parents[2] / "docs" / "review.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    code = code.replace('"runs/photos", "photos"', f"{str(run)!r}, {str(photos)!r}")
+    assert str(run) in code
+    assert call("review", run, "--audit", "folds=2", "device=cpu").code == 0
+    fake = types.ModuleType("fiftyone")
+    shown: list[Any] = []
+
+    class Sample(dict[str, Any]):
+        def __init__(self, filepath: str, tags: list[str]) -> None:
+            assert Path(filepath).is_file()
+            super().__init__(tags=tags)
+
+    class Dataset(list[Sample]):
+        def add_sample(self, sample: Sample) -> None:
+            self.append(sample)
+
+        def match_tags(self, tag: str) -> list[Sample]:
+            return [sample for sample in self if tag in sample["tags"]]
+
+    def launch_app(dataset: Dataset) -> Any:
+        shown.extend(dataset)
+        dataset[0]["tags"].append("unusable")
+        return types.SimpleNamespace(wait=lambda: None)
+
+    named = {"Sample": Sample, "Dataset": Dataset, "launch_app": launch_app}
+    for name, value in {**named, "Classification": dict}.items():
+        setattr(fake, name, value)
+    monkeypatch.setitem(sys.modules, "fiftyone", fake)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/review.md", "exec"), {})
+    rows = rows_of(run / "review.csv")
+    assert len(shown) == len(rows)
+    for sample, row in zip(shown, rows, strict=True):
+        assert sample["peer_a"]["label"] == row["label_a"]
+        assert sample["peer_b"]["confidence"] == float(row["confidence_b"])
+        assert sample.get("given", {}).get("label", "") == row["given"]
+        assert row["section"] in sample["tags"]
+    outcome = call("apply", run, tmp_path / "corrections.csv", "--json")
+    assert outcome.code == 0, outcome.err
+    assert [change["path"] for change in outcome.value["changes"]] == [rows[0]["path"]]
+    Path(outcome.value["labels"]).unlink()
