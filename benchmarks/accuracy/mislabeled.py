@@ -2,8 +2,9 @@
 
     python benchmarks/accuracy/mislabeled.py digits --out results/mislabeled.jsonl steps=200
     python benchmarks/accuracy/mislabeled.py PATH/cifar10-jpeg --images 4000 \
-        --out results/mislabeled-cifar10-mini.jsonl recipe=cifar10-mini steps=500
-    python benchmarks/accuracy/mislabeled.py PATH/camvid-half --out results/mislabeled-camvid.jsonl
+        --out results/mislabeled-cifar10-mini.jsonl recipe=cifar10-mini
+    python benchmarks/accuracy/mislabeled.py PATH/camvid-half \
+        --out results/mislabeled-camvid.jsonl recipe=camvid
 
 One label in twenty is made wrong, drawn by the seed: an image gets one of the other classes; of one
 mask in ten a class that covers at least 2 % of it is called another. The audit of `dmt review`
@@ -40,13 +41,15 @@ LEAST = 0.02  # of a mask, that a class must cover to be called another
 
 def run(data: str, words: list[str], images: int | None, seed: int) -> Line:
     """One audit of labels of which some are wrong."""
+    from subsets import subset
+
     from dmt.api import Quiet, settings_for
     from dmt.auditing import audit
     from dmt.data.layouts import open_catalog
 
     catalog, random = open_catalog(data), np.random.default_rng(seed)
     if images is not None:
-        catalog = subset(catalog, images, random)
+        catalog = subset(catalog, images, random, has_test=False)
     is_dense = catalog.task == "segmentation"
     catalog, planted = (plant_masks if is_dense else plant_labels)(catalog, random)
     whole = [] if is_dense else ["labels_per_class=null"]
@@ -58,19 +61,6 @@ def run(data: str, words: list[str], images: int | None, seed: int) -> Line:
     figures = {name: precisions(each, is_wrong) for name, each in scores.items()}
     return {"seed": seed, "settings": words, "images": images, "figures": figures,
             "labels": len(found.rows), "wrong": int(is_wrong.sum())}  # fmt: skip
-
-
-def subset(catalog: Catalog, num: int, random: np.random.Generator) -> Catalog:
-    """As many images of every class to train on, `num` in all, and no others."""
-    from dmt.data.catalog import Part
-
-    order = random.permutation(np.flatnonzero(catalog.parts == Part.TRAIN))
-    each = num // len(catalog.classes)
-    kept = [order[catalog.labels[order] == label][:each] for label in range(len(catalog.classes))]
-    rows = np.sort(np.concatenate(kept))
-    assert catalog.images is None
-    paths = tuple(catalog.paths[row] for row in rows)
-    return replace(catalog, paths=paths, labels=catalog.labels[rows], parts=catalog.parts[rows])
 
 
 def plant_labels(catalog: Catalog, random: np.random.Generator) -> tuple[Catalog, set[str]]:
