@@ -1,41 +1,36 @@
-"""`dmt apply`: a person's corrections, checked, as a new label file. It changes no other file."""
+"""`dmt apply`: a person's corrections, checked, as a new label file. It changes no other file.
+
+How files of corrections are read is `annotations`', how masks are made `mask_correcting`'s.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import posixpath
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from dmt.annotations import coco, label_studio
+from dmt.annotations.lines import Line, Lines, read_content, table_lines
 from dmt.data.catalog import Catalog, Part
 from dmt.data.decode import shown
 from dmt.data.layouts import open_catalog
 from dmt.data_record import read_data
 from dmt.errors import DataError, RunError, SettingError
+from dmt.mask_correcting import MaskMaker, networks_of
 from dmt.predicting import write_csv
+from dmt.records import parse_json
 from dmt.using import settings_of
 
-NAME = "labels-corrected.csv"
+LABELS, MASKS = "labels-corrected.csv", "masks-corrected.csv"
 _ACTIONS = ("label", "keep", "unusable", "none")
-_COLUMNS = {"path", "label", "action"}
+_MASK_ACTIONS = ("accept", "keep", "unusable", "annotate")
 _MOST_NAMED = 20
-_MOST_BYTES = 256 << 20
-
-
-class Correction(NamedTuple):
-    """One line, checked."""
-
-    path: str
-    action: str
-    label: str
 
 
 class Change(NamedTuple):
-    """What became of an image: `after` is a class, or says why it is left out."""
+    """What became of an image: `after` is a class or a mask, or says why it is left out."""
 
     path: str
     before: str
@@ -47,12 +42,20 @@ class Applied(NamedTuple):
 
     path: Path
     changes: list[Change]
-    num_kept: int  # lines that change nothing
+    num_kept: int  # images that nothing is changed of
     twice: list[str]  # paths with more than one line
+    waiting: list[str]  # paths that are still to be annotated
 
 
 def apply(
-    run: str | Path, corrections: str | Path, *, out: str | None = None, follow_links: bool = False
+    run: str | Path,
+    corrections: str | Path,
+    *,
+    out: str | None = None,
+    rest: str | None = None,
+    device: str = "auto",
+    trust_code: bool = False,
+    follow_links: bool = False,
 ) -> Applied:
     """Write the labels of a run's data anew, with corrections, as a CSV that `dmt train` reads.
 
@@ -60,25 +63,26 @@ def apply(
         run: its folder.
         corrections: a CSV with the columns `path`, `label` and `action`: `label` gives an image the
             class of the second column, `keep` leaves it as it is, `unusable` and `none` (none of
-            the classes) leave the image out. Without `action`, a label means `label`.
-        out: the new file, in the data's folder or above it; None: `labels-corrected.csv` in the
-            data's folder, with a number behind it if there is one.
+            the classes) leave the image out; without `action`, a label means `label`. Of a
+            segmentation `accept` gives an image the mask of the network that the second column
+            names, `annotate` leaves it for a labeling tool. Or JSON as Label Studio exports it, or
+            COCO's.
+        out: the new file, in the data's folder or above it (of masks: in it); None:
+            `labels-corrected.csv` or `masks-corrected.csv` in the data's folder, with a number
+            behind it if there is one. New masks are in a folder of the same name beside it.
+        rest: of a segmentation, the class of what no area of a tool covers; None: it is left out.
+        device, trust_code: as in `using.load`, for accepted masks.
         follow_links: whether links may leave the data's folder.
 
     Raises:
         DataError: lines that are wrong: all of them are named, nothing is written.
-        SettingError: `out` is there already or cannot see the images.
+        SettingError: `out` is there already or cannot see the images; `rest` is no class.
         RunError: no run, or its data have other classes by now.
     """
     path = Path(run)
     settings, data = settings_of(path), read_data(path)
     assert settings.dataset is not None
     catalog = open_catalog(settings.dataset, follow_links=follow_links)
-    if catalog.task == "segmentation":
-        raise DataError(
-            f"{path} is a segmentation, whose corrections are masks, not lines of a table: draw "
-            "them in an annotation tool, replace the files in its masks folder and train anew"
-        )
     if catalog.root is None:
         raise DataError(
             f"the images of {catalog.name} are no files, so a label file could not name them; "
@@ -90,19 +94,31 @@ def apply(
             "they were, or train anew"
         )
     target = _target(catalog, out)
-    found, num_lines, twice = _read(Path(corrections), catalog)
-    rows, changes = _corrected(catalog, found, target)
-    write_csv(rows, str(target), ("path", "label", "split"))
-    return Applied(target, changes, num_lines - len(twice) - len(changes), twice)
+    settings = settings.model_copy(update={"device": device, "trust_code": trust_code})
+    maker = None
+    if catalog.task == "segmentation":
+        maker = MaskMaker(path, catalog, settings, networks_of(path), rest, follow_links)
+    elif rest is not None:
+        raise SettingError(f"rest={shown(rest)} is for masks; leave it out")
+    found, twice = _checked(Path(corrections), catalog, maker)
+    if maker is None:
+        rows, changes = _corrected(catalog, found, target)
+        write_csv(rows, str(target), ("path", "label", "split"))
+    else:
+        changes = [Change(*each) for each in maker.write(found, target)]
+    waiting = [each.path for each in found.values() if each.action == "annotate"]
+    return Applied(target, changes, len(found) - len(changes) - len(waiting), twice, waiting)
 
 
 def _target(catalog: Catalog, out: str | None) -> Path:
     """Where the new file goes: below no folder that an image is not below, and nobody's yet."""
     assert catalog.root is not None
+    is_dense = catalog.task == "segmentation"
     if out is None:
-        target, number = catalog.root / NAME, 2
-        while os.path.lexists(target):
-            target = catalog.root / f"{Path(NAME).stem}-{number}.csv"
+        name = Path(MASKS if is_dense else LABELS)
+        target, number = catalog.root / name, 2
+        while os.path.lexists(target) or (is_dense and os.path.lexists(target.with_suffix(""))):
+            target = catalog.root / f"{name.stem}-{number}.csv"
             number += 1
         return target
     target = Path(os.path.abspath(os.path.expanduser(out)))
@@ -112,6 +128,16 @@ def _target(catalog: Catalog, out: str | None) -> Path:
         raise SettingError(f"out={shown(out)} must end in .csv, so that it is read as a label file")
     if not target.parent.is_dir():
         raise SettingError(f"out={shown(out)} is in no folder; make {shown(target.parent)} first")
+    if is_dense and os.path.lexists(target.with_suffix("")):
+        raise SettingError(
+            f"out={shown(out)} would have its masks in {shown(target.stem)}, which is there "
+            "already; name another"
+        )
+    if is_dense and target.parent.resolve() != catalog.root.resolve():
+        raise SettingError(
+            f"out={shown(out)} must lie in {shown(catalog.root)}, where the names of the classes "
+            "are found"
+        )
     if not catalog.root.resolve().is_relative_to(target.parent.resolve()):
         raise SettingError(
             f"out={shown(out)} must lie in {shown(catalog.root)} or above it, as a label file "
@@ -120,83 +146,68 @@ def _target(catalog: Catalog, out: str | None) -> Path:
     return target
 
 
-def _read(path: Path, catalog: Catalog) -> tuple[dict[str, Correction], int, list[str]]:
-    """The corrections by path, the number of lines, and the paths that are named twice."""
+def _checked(
+    path: Path, catalog: Catalog, maker: MaskMaker | None
+) -> tuple[dict[str, Line], list[str]]:
+    """What is decided of every image, the last line of each, and the paths named twice.
+
+    Raises:
+        DataError: some lines are wrong: all are named.
+    """
+    lines, faults = _read(path, catalog)
     known, classes = set(catalog.paths), set(catalog.classes)
-    found: dict[str, Correction] = {}
+    actions = _ACTIONS if maker is None else _MASK_ACTIONS
+    found: dict[str, Line] = {}
     twice: dict[str, None] = {}
-    faults: list[str] = []
-    num = 0
-    for line, fields in _lines(path):
-        num += 1
-        name = posixpath.normpath(fields["path"])
-        label = unicodedata.normalize("NFC", fields["label"].strip())
-        action = fields.get("action", "").strip().lower() or ("label" if label else "keep")
-        if name not in known:
-            faults.append(f"line {line}: the data have no image {shown(fields['path'])}")
-        if action not in _ACTIONS:
-            faults.append(f"line {line}: there is no action {shown(action)}")
-        elif action == "label" and label not in classes:
-            what = f"class {shown(label)}" if label else "class in it"
-            faults.append(f"line {line}: the run knows no {what}")
-        if name in found:
-            twice[name] = None
-        found[name] = Correction(name, action, label)
+    for line in lines:
+        wrong = []
+        if line.path not in known:
+            wrong.append(f"the data have no image {shown(line.path)}")
+        is_drawn = maker is not None and line.regions
+        if line.action not in actions and not is_drawn:
+            wrong.append(f"there is no action {shown(line.action)}")
+        named = [line.label] if line.action == "label" else [one.label for one in line.regions]
+        for label in dict.fromkeys(named):
+            if label not in classes:
+                what = f"class {shown(label)}" if label else "class in it"
+                wrong.append(f"the run knows no {what}")
+        if maker is not None and not wrong:
+            wrong += maker.faults(line)
+        faults += [f"{line.where}: {each}" for each in wrong]
+        if line.path in found:
+            twice[line.path] = None
+        found[line.path] = line
     if faults:
         more = len(faults) - _MOST_NAMED
         rest = f"; and {more} more" if more > 0 else ""
         raise DataError(
             f"{shown(path)} is not applied, nothing was written: "
-            f"{'; '.join(faults[:_MOST_NAMED])}{rest}. Actions are {', '.join(_ACTIONS)}; classes "
+            f"{'; '.join(faults[:_MOST_NAMED])}{rest}. Actions are {', '.join(actions)}; classes "
             f"are {', '.join(shown(name) for name in catalog.classes[:20])}"
         )
-    if not num:
+    if not found:
         raise DataError(f"{shown(path)} holds no correction; save it from the review again")
-    return found, num, list(twice)
+    return found, list(twice)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The number of every line and its fields by column.
-
-    Raises:
-        DataError: it is no such table.
-    """
+def _read(path: Path, catalog: Catalog) -> Lines:
+    """The lines of a CSV, or of the JSON of a labeling tool."""
+    text = read_content(path)
+    if text.lstrip()[:1] not in {"[", "{"}:
+        return table_lines(path, text)
     try:
-        if not path.is_file():
-            raise DataError(f"there is no file {shown(path)}; save it from the review first")
-        if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"{shown(path)} is too large to be a table of corrections")
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown(path)} is not UTF-8 text: save it as CSV UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        if not {"path", "label"} <= set(header) <= _COLUMNS or len(set(header)) != len(header):
-            raise DataError(
-                f"{shown(path)} starts with {shown(','.join(header)) or 'nothing'}: its first "
-                "line must be path,label,action, with commas"
-            )
-        for fields in reader:
-            if not fields:
-                continue
-            if len(fields) != len(header):
-                raise DataError(
-                    f"{shown(path)}, line {reader.line_num}: {len(fields)} columns instead of "
-                    f"{len(header)}; quote a field that holds a comma"
-                )
-            yield reader.line_num, dict(zip(header, fields, strict=True))
-    except csv.Error as error:
-        raise DataError(
-            f"{shown(path)}, line {reader.line_num}: not a line of a CSV ({error}); quote fields "
-            "that hold commas, quotes or line breaks"
-        ) from error
+        value = parse_json(text)
+    except ValueError as error:
+        raise DataError(f"{shown(path)} cannot be read as JSON: {error}") from error
+    known = {name: row for row, name in enumerate(catalog.paths)}
+    is_dense = catalog.task == "segmentation"
+    if isinstance(value, list):
+        return label_studio.read_tasks(value, known, is_dense=is_dense)
+    return coco.read_document(value, known, is_dense=is_dense)
 
 
 def _corrected(
-    catalog: Catalog, found: dict[str, Correction], target: Path
+    catalog: Catalog, found: Mapping[str, Line], target: Path
 ) -> tuple[list[tuple[str, str, str]], list[Change]]:
     """The lines of the new file, and what is different in them.
 
@@ -211,7 +222,7 @@ def _corrected(
         catalog.paths, catalog.labels.tolist(), catalog.parts.tolist(), strict=True
     ):
         before = catalog.classes[number] if number >= 0 else ""
-        correction = found.get(path, Correction(path, "keep", ""))
+        correction = found.get(path, Line("", path, "keep"))
         if correction.action in {"unusable", "none"}:
             why = "unusable" if correction.action == "unusable" else "none of the classes"
             changes.append(Change(path, before, f"left out ({why})"))

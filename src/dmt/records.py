@@ -284,21 +284,21 @@ def read_json(path: Path) -> Any:
         RunError: the file is missing or is not JSON.
     """
     try:
-        return _json(path.read_bytes())
+        return parse_json(path.read_bytes().decode())
     except FileNotFoundError as error:
         raise RunError(f"{path.parent} holds no {path.name}: is it a finished run?") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read as JSON: {error}") from error
 
 
-def _json(content: bytes) -> Any:
-    """The JSON value in UTF-8 bytes, with numbers that JSON can hold.
+def parse_json(text: str) -> Any:
+    """The JSON value of a text, with numbers that JSON can hold.
 
     Raises:
         ValueError: it is none, or is nested without end.
     """
     try:
-        return json.loads(content.decode(), parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("values are nested too deeply") from error
 
@@ -350,7 +350,7 @@ def _event(line: bytes) -> Any:
     Raises:
         ValueError: it is none.
     """
-    event = _json(line)
+    event = parse_json(line.decode())
     if fault := fault_in(event):
         raise ValueError(fault)
     return event

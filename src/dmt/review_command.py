@@ -33,12 +33,15 @@ def review(
     """Write review.html and review.csv: images to label next, labels that look wrong.
 
     Settings: show=500 (rows of each section on the page), balanced=true (classes in turn),
-    folds=5 (with --audit), device=, trust_code=true, data.follow_links=true.
+    folds=5 (with --audit), export=label-studio or export=coco (the same images as a file for a
+    labeling tool), only=corrections.csv (export those to annotate), device=, trust_code=true,
+    data.follow_links=true.
     """
     from dmt.live import open_view
     from dmt.reviewing import review as write
 
-    known: dict[str, Any] = {"show": "500", "folds": None, "balanced": False, "device": "auto"}
+    known: dict[str, Any] = {"show": "500", "folds": None, "balanced": False, "device": "auto",
+                             "export": None, "only": None}  # fmt: skip
     options = read_options(settings or [], {**known, "trust_code": False, FOLLOW_LINKS: False})
     with open_view(is_quiet=as_json) as view:
         found = write(
@@ -48,6 +51,8 @@ def review(
             folds=None if options["folds"] is None else _number("folds", options["folds"]),
             balanced=options["balanced"],
             show=_number("show", options["show"]),
+            export=options["export"],
+            only=options["only"],
             device=options["device"],
             trust_code=options["trust_code"],
             follow_links=options[FOLLOW_LINKS],
@@ -56,6 +61,7 @@ def review(
         return print_json({
             "page": str(found.page), "table": str(found.table), "label_next": found.num_next,
             "mislabeled": found.num_wrong, "notes": found.notes,
+            "exported": [str(path) for path in found.exported],
         })  # fmt: skip
     for note in found.notes:
         print_line(note)
@@ -64,6 +70,8 @@ def review(
         print_line(f"probably mislabeled: not known; `dmt review {run} --audit` finds out")
     else:
         print_line(f"probably mislabeled: {found.num_wrong:,} labels that the models contradict")
+    for path in found.exported:
+        print_line(f"exported: {path}")
     print_line(f"review: {found.page}")
     return None
 
@@ -78,17 +86,22 @@ def apply(
 ) -> None:
     """Check corrections and write a new label file that `dmt train` reads; change no other file.
 
-    Columns: path,label,action with the actions label, keep, none and unusable.
-    Settings: out=FILE (default: labels-corrected.csv beside the data), data.follow_links=true.
+    Columns: path,label,action with the actions label, keep, none and unusable; of a segmentation
+    accept (label: a network, such as rounds/1/a), annotate, keep and unusable. Or JSON: what Label
+    Studio exports, or COCO's. Settings: out=FILE (default: labels-corrected.csv or
+    masks-corrected.csv beside the data), rest=CLASS (of pixels that no drawn area covers),
+    device=, trust_code=true, data.follow_links=true.
     """
     from dmt.correcting import apply as write
 
-    options = read_options(settings or [], {"out": None, FOLLOW_LINKS: False})
-    found = write(run, corrections, out=options["out"], follow_links=options[FOLLOW_LINKS])
+    known: dict[str, Any] = {"out": None, "rest": None, "device": "auto", "trust_code": False}
+    options = read_options(settings or [], {**known, FOLLOW_LINKS: False})
+    follow_links = options.pop(FOLLOW_LINKS)
+    found = write(run, corrections, **options, follow_links=follow_links)
     if as_json:
         return print_json({
             "labels": str(found.path), "twice": found.twice, "num_kept": found.num_kept,
-            "changes": [change._asdict() for change in found.changes],
+            "changes": [change._asdict() for change in found.changes], "waiting": found.waiting,
         })  # fmt: skip
     for path in found.twice[:_MOST_SAID]:
         print_line(f"{path} is corrected twice: the last line counts")
@@ -97,6 +110,11 @@ def apply(
     if len(found.changes) > _MOST_SAID:
         print_line(f"  … and {len(found.changes) - _MOST_SAID} more; --json lists them all")
     print_line(f"{len(found.changes):,} changed, {found.num_kept:,} kept as they were")
+    if found.waiting:
+        print_line(
+            f"{len(found.waiting):,} to annotate: dmt review {run} export=label-studio "
+            f"only={corrections}"
+        )
     print_line(f"labels: {found.path}")
     print_line(f"next: dmt train {found.path} init_from={run}")
     return None

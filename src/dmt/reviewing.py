@@ -22,6 +22,7 @@ from dmt.data.layouts import open_catalog
 from dmt.data_record import read_data
 from dmt.engine.runner import Listener
 from dmt.errors import RunError, SettingError
+from dmt.exporting import chosen_rows, export_rows, refuse_export
 from dmt.insight.review import NEXT, TABLE, WRONG, Review, ReviewRow, write_page
 from dmt.links import refuse_links
 from dmt.metrics.review_scores import (
@@ -57,6 +58,7 @@ class Reviewed(NamedTuple):
     num_next: int
     num_wrong: int | None  # both peers contradict the label; None: no audit
     notes: list[str]
+    exported: list[Path]  # for a labeling tool
 
 
 def review(
@@ -67,6 +69,8 @@ def review(
     folds: int | None = None,
     balanced: bool = False,
     show: int = 500,
+    export: str | None = None,
+    only: str | None = None,
     device: str = "auto",
     trust_code: bool = False,
     follow_links: bool = False,
@@ -80,11 +84,14 @@ def review(
         folds: how many; None: 5, or as many as were begun.
         balanced: whether every class, as predicted, comes in turn in "label these next".
         show: rows of each section on the page.
+        export: "label-studio" or "coco" writes the same rows as a file for such a tool.
+        only: corrections; of the export, only images that these leave to be annotated.
         device, trust_code, follow_links: as in `using.load`.
 
     Raises:
         RunError: no run, nothing trained yet, or data that are not the run's any more.
         SettingError: a number out of range, or too few labels for the folds.
+        DataError: the images are no files that could be exported, or `only` names none of them.
     """
     path = Path(run)
     if not 1 <= show <= _MOST_SHOWN:
@@ -102,6 +109,7 @@ def review(
             f"{path} was trained on other classes than its data have now; put the data back as "
             "they were, or train anew"
         )
+    refuse_export(export, only, catalog)
     settings = settings.model_copy(update={"device": device, "trust_code": trust_code})
     pool = _Asked(catalog, settings, peers).rank(data["files"], balanced, show)
     has_folds = settings.folds > 0 and is_finished(path)
@@ -117,6 +125,13 @@ def review(
     notes = _notes(path, peers, answers)
     shown_rows = [*pool[:show], *marked[:show]]
     pictures, more = draw_rows(path, catalog, settings, peers, answers, shown_rows)
+    networks = _networks(path, catalog, peers, answers)
+    names = ("Peer a", "Peer b") if peers.is_pair else ("Model", "Generation before")
+    exported = []
+    if export is not None:
+        chosen = chosen_rows(shown_rows if only is None else [*pool, *marked], only)
+        spoken = [networks(row) for row in chosen]
+        exported = export_rows(path, catalog, settings, chosen, spoken, names, export)
     page = Review(
         name=path.resolve().name,
         dataset=catalog.name,
@@ -126,9 +141,10 @@ def review(
         rows=shown_rows,
         totals={NEXT: len(pool), WRONG: len(marked)},
         pictures=pictures,
+        networks=[networks(row) for row in shown_rows],
         notes=notes + more,
         how="" if answers is not None else _how(path),
-        peers=("Peer a", "Peer b") if peers.is_pair else ("Model", "Generation before"),
+        peers=names,
         command=f"dmt apply {shlex.quote(str(path))} corrections.csv",
     )
     return Reviewed(
@@ -137,7 +153,22 @@ def review(
         len(pool),
         None if answers is None else len(marked),
         notes + more,
+        exported,
     )
+
+
+def _networks(
+    run: Path, catalog: Catalog, peers: LastPeers, answers: Answers | None
+) -> Callable[[ReviewRow], list[str]]:
+    """By row the networks whose masks it shows, as `mask_correcting` knows them."""
+    if catalog.task != "segmentation":
+        return lambda row: []
+    last = [path.parent.relative_to(run).as_posix() for path in peers.weights]
+    if answers is None:
+        return lambda row: last
+    fold = {each.path: each.fold for each in answers.rows}
+    pairs = [[Path(name).parent.as_posix() for name in pair] for pair in answers.weights]
+    return lambda row: pairs[fold[row.path]] if row.section == WRONG else last
 
 
 def _how(run: Path) -> str:

@@ -17,7 +17,11 @@ API = (
     "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
     "compare_words", "compare_record", "run_figures",
     "peers", "auditing", "reviewing", "review_pictures",
+<<<<<<< HEAD
     "correcting", "continuing", "run_examples",
+=======
+    "correcting", "mask_correcting", "exporting", "continuing",
+>>>>>>> review/s5-review
 )  # one row of the house  # fmt: skip
 COMMAND = (
     "cli",
@@ -30,7 +34,7 @@ COMMAND = (
     "exits",
     "doctor",
 )
-EVERYTHING = ("methods", "tasks", "insight", "config", "recipes", *BELOW_TASKS)
+EVERYTHING = ("methods", "tasks", "insight", "annotations", "config", "recipes", *BELOW_TASKS)
 
 # Room -> what it may import from dmt, besides FREE. A name stands for itself and all inside it.
 ARROWS: dict[str, tuple[str, ...]] = {
@@ -49,6 +53,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "methods": ("methods", *BELOW_TASKS),
     "tasks": ("tasks", *BELOW_TASKS),
     "insight": ("insight",),
+    "annotations": ("annotations", "data"),
     "engine": BELOW_TASKS,
     "engine.plan": (*BELOW_TASKS, "config"),
     "data": ("data", "core"),

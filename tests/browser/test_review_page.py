@@ -18,6 +18,8 @@ from PIL import Image
 
 from commands import call
 from dmt.insight.review import NEXT, WRONG, Review, ReviewRow, write_page
+from tiny_scenes import WORDS as SCENE_WORDS
+from tiny_scenes import write_pairs
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_report import CONTRAST, FLAGS
@@ -67,10 +69,15 @@ def sample(num: int, *, classes: tuple[str, ...] = ("cat", "dog", "owl"), name: 
         rows = [row._replace(given="", label_a="", label_b="") for row in rows]
     pictures = {(row.path, row.section): [(each, picture(i)) for each in shown]
                 for i, row in enumerate(rows)}  # fmt: skip
+    if is_dense:
+        last = ["image", "given", "peer a", "peer b", "contradicted"]
+        pictures |= {(row.path, WRONG): [(each, picture(9)) for each in last] for row in rows[num:]}
     return Review(
         name=name, dataset=classes[0] if classes[0] == EVIL else "pets", key=f"{name}-key",
         is_dense=is_dense, classes=classes, rows=rows, totals={NEXT: num, WRONG: 5},
-        pictures=pictures, notes=["A note."], how="", peers=("Peer a", "Peer b"),
+        pictures=pictures,
+        networks=[["rounds/1/a", "rounds/1/b"] if is_dense else [] for _ in rows],
+        notes=["A note."], how="", peers=("Peer a", "Peer b"),
         command="dmt apply runs/pets corrections.csv",
     )  # fmt: skip
 
@@ -235,6 +242,8 @@ def test_ten_thousand_rows_scroll_and_filter_without_stalling(visit: Any) -> Non
 @pytest.mark.parametrize("width", [390, 1440])
 def test_nothing_sticks_out(visit: Any, name: str, width: int) -> None:
     page = visit(name, width)
+    page.get_by_role("button", name="Probably mislabeled").click()
+    page.keyboard.press("u")  # a row is highest with what was decided
     assert page.evaluate("document.documentElement.scrollWidth") == width
     clipped = page.evaluate(
         """() => [...document.querySelectorAll(".row, .row .acts")].filter(
@@ -248,23 +257,35 @@ def test_a_scene_shows_both_predictions_and_where_they_differ(visit: Any) -> Non
     page = visit("scenes")
     captions = page.locator(".row").first.locator("figcaption").all_inner_texts()
     assert captions == ["image", "peer a", "peer b", "disagreement"]
-    page.keyboard.press("a")
-    assert saved(page)[0]["action"] == "annotate"
+    for key in ("t", "a", "b", "u"):
+        page.keyboard.press(key)
+    told = page.locator(".row output").all_inner_texts()[:4]
+    assert told == ["for the labeling tool", "→ mask of peer a", "→ mask of peer b", "unusable"]
+    page.reload()
+    assert [(row["label"], row["action"]) for row in saved(page)] == [
+        ("", "annotate"), ("rounds/1/a", "accept"), ("rounds/1/b", "accept"), ("", "unusable"),
+    ]  # fmt: skip
+    page.get_by_role("button", name="Mask of peer b").first.click()
+    assert page.locator(".row").first.locator("output").inner_text() == "→ mask of peer b"
+    page.keyboard.press("z")
+    assert page.locator(".row").first.locator("output").inner_text() == "for the labeling tool"
 
 
+@pytest.mark.parametrize("name", ["small", "scenes"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_stands_out(visit: Any, scheme: str) -> None:
-    page = visit("small", scheme=scheme)
+def test_all_text_stands_out(visit: Any, scheme: str, name: str) -> None:
+    page = visit(name, scheme=scheme)
     page.keyboard.press("a")
     assert page.evaluate(CONTRAST) == []
 
 
+@pytest.mark.parametrize("name", ["small", "scenes"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_fault(visit: Any, scheme: str) -> None:
+def test_axe_finds_no_fault(visit: Any, scheme: str, name: str) -> None:
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
     )
-    page = visit("small", scheme=scheme)
+    page = visit(name, scheme=scheme)
     page.keyboard.press("a")
     found = axe.Axe().run(page).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"]) for each in found
@@ -297,3 +318,26 @@ def test_from_a_run_to_a_label_file(visit: Any, tmp_path: Path) -> None:
     assert "unlabeled/blue5.png,blue,\n" in labels
     assert "green6" not in labels
     assert "unlabeled/blue7.png,,\n" in labels
+
+
+def test_from_a_segmentation_to_new_masks(visit: Any, tmp_path: Path) -> None:
+    """Accept a peer's mask in the page, save, apply: a table of masks that can be trained on."""
+    data = write_pairs(tmp_path / "data", [f"{i:02d}" for i in range(12)], num_labeled=8)
+    run = tmp_path / "run"
+    assert call("train", data, f"out={run}", *SCENE_WORDS, "baseline=none").code == 0
+    assert call("review", run, "device=cpu").code == 0
+    page = visit(run / "review.html")
+    row = page.locator(".row", has_text="images/09.png")
+    row.get_by_role("button", name="Mask of peer b").click()
+    page.locator(".row", has_text="images/10.png").get_by_role("button", name="To a tool").click()
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    download.value.save_as(tmp_path / "corrections.csv")
+    outcome = call("apply", run, tmp_path / "corrections.csv", "device=cpu")
+    assert outcome.code == 0, outcome.err
+    assert "1 changed, 0 kept" in outcome.out
+    assert "1 to annotate: dmt review" in outcome.out
+    table = (data / "masks-corrected.csv").read_text()
+    assert "images/09.png,masks-corrected/images/09.png,\n" in table
+    assert "images/10.png,,\n" in table
+    assert "images/00.png,masks/00.png,\n" in table

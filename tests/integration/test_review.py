@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from safetensors.numpy import load_file
 
 from commands import call, refused, tree
 from dmt.data.layouts.table import read_table
+from small_photos import TINY, corrections, facts_of, rows_of, write_photos
 from tiny_scenes import WORDS as SCENE_WORDS
 from tiny_scenes import write_pairs
-
-TINY = ("steps=6", "rounds=1", "model=wrn_10_1", "batch_size=16", "device=cpu", "baseline=none",
-        "data.image_size=16")  # fmt: skip
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def facts_of(page: Path) -> Any:
-    text = page.read_text(encoding="utf-8")
-    start = text.index('<script type="application/json" id="facts">') + 43
-    return json.loads(text[start : text.index("</script>", start)])
-
-
-def save_photo(path: Path, label: int, seed: int) -> None:
-    """16×16 pixels of noise, blue or green."""
-    image = np.random.default_rng(seed).integers(0, 90, (16, 16, 3), dtype=np.uint8)
-    image[:, :, 2 - label] += 120
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +24,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(base: Path) -> Path:
-    """Photos of two colours; one label is wrong."""
-    root = base / "photos"
-    for number, label in enumerate(("blue", "green")):
-        for index in range(8):
-            save_photo(root / "labeled" / label / f"{index}.png", number, index)
-    for index in range(12):
-        save_photo(root / "unlabeled" / f"{index:02d}.png", index % 2, 100 + index)
-    shutil.copy(root / "labeled/green/0.png", root / "labeled/blue/wrong.png")
-    return root
+    return write_photos(base / "photos")
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +32,6 @@ def run(base: Path, photos: Path) -> Path:
     outcome = call("train", photos, f"out={base / 'run'}", *TINY)
     assert outcome.code == 0, outcome.err
     return base / "run"
-
-
-def corrections(folder: Path, *lines: str, header: str = "path,label,action") -> Path:
-    path = folder / "corrections.csv"
-    path.write_text("\n".join((header, *lines, "")), encoding="utf-8")
-    return path
 
 
 def test_without_an_audit_the_unlabeled_are_ranked_and_the_way_to_the_rest_is_told(
@@ -317,8 +278,10 @@ def test_a_segmentation_shows_masks_and_maps(tmp_path: Path) -> None:
     if outcome.value["mislabeled"]:
         assert shown["mislabeled"] == ["image", "given", "peer a", "peer b", "contradicted"]
     refused("review", [run, "balanced=true"], "balanced=true is for images with one label each")
+    networks = {row[1]: row[10] for row in facts_of(run / "review.html")["rows"]}
+    assert networks["label-next"] == ["rounds/1/a", "rounds/1/b"]
     path = corrections(tmp_path, "a,b,label")
-    refused("apply", [run, path], "is a segmentation, whose corrections are masks")
+    refused("apply", [run, path], "the data have no image a", "there is no action label")
 
 
 def test_one_model_is_ranked_by_how_unsure_it_is(photos: Path, tmp_path: Path) -> None:
@@ -344,3 +307,21 @@ def test_a_run_with_folds_has_its_audit_already(photos: Path, tmp_path: Path) ->
     assert [each.name for each in (run / "audit").iterdir()] == ["answers.json"]
     rows = rows_of(run / "review.csv")
     assert sum(row["section"] == "mislabeled" for row in rows) == 17
+
+
+def test_what_another_version_wrote_is_named(run: Path, tmp_path: Path) -> None:
+    path = corrections(tmp_path, "labeled/blue/0.png,green,label")
+    for name, old, new in (
+        ("config.yaml", "rounds:", "rounds_of_version_9:"),
+        ("data.json", '"classes"', '"classes_of_version_9"'),
+    ):
+        other = tmp_path / name
+        shutil.copytree(run, other)
+        (other / name).write_text((other / name).read_text().replace(old, new, 1))
+        for words in (("review", [other, "device=cpu"]), ("apply", [other, path])):
+            refused(*words, name)
+    other = tmp_path / "audit"
+    shutil.copytree(run, other)
+    (other / "audit").mkdir(exist_ok=True)
+    (other / "audit" / "answers.json").write_text('{"folds": 3}')
+    refused("review", [other, "device=cpu"], "answers.json was not written by this version of dmt")

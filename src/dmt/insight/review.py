@@ -50,6 +50,7 @@ class Review:
         totals: how many rows each section has in `review.csv`.
         pictures: by path and section, the pictures of a row as data URIs, each with its name;
             rows beyond the page's size have none.
+        networks: of every row the networks whose masks it shows; empty where there is no mask.
         notes: sentences on what is shown and what not; `how` says how to get the second section.
         command: that applies the corrections.
     """
@@ -62,6 +63,7 @@ class Review:
     rows: Sequence[ReviewRow]
     totals: Mapping[str, int]
     pictures: Mapping[tuple[str, Section], Sequence[Picture]]
+    networks: Sequence[Sequence[str]]
     notes: Sequence[str]
     how: str
     peers: tuple[str, str]
@@ -108,12 +110,16 @@ def _facts(review: Review) -> str:
         "isDense": review.is_dense,
         "classes": list(review.classes),
         "peers": list(review.peers),
-        "rows": [_row(row, review) for row in review.rows],
+        "rows": [
+            _row(row, review, networks)
+            for row, networks in zip(review.rows, review.networks, strict=True)
+        ],
     }
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
-def _row(row: ReviewRow, review: Review) -> list[object]:
+def _row(row: ReviewRow, review: Review, networks: Sequence[str]) -> list[object]:
     pictures = list(review.pictures.get((row.path, row.section), ()))
-    return [each if not isinstance(each, float) else round(each, 4) for each in row] + [pictures]
+    plain = [each if not isinstance(each, float) else round(each, 4) for each in row]
+    return [*plain, pictures, list(networks)]

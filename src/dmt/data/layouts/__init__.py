@@ -15,7 +15,7 @@ from dmt.data.layouts.image_masks import has_image_masks, read_image_masks
 from dmt.data.layouts.shapes import read_shapes
 from dmt.data.layouts.split_lists import has_split_lists, read_split_lists
 from dmt.data.layouts.table import read_table
-from dmt.data.layouts.voc import read_voc, voc_folder
+from dmt.data.layouts.voc import has_voc, read_voc, voc_folder
 from dmt.errors import DataError
 
 
@@ -90,7 +90,7 @@ def open_folder(root: Path, *, follow_links: bool = False) -> Catalog:
         return read_batches(batches, follow_links=follow_links)
     if has_cityscapes(root):
         return read_cityscapes(root, follow_links=follow_links)
-    if (root / "JPEGImages").is_dir():
+    if has_voc(root):
         return read_voc(root, follow_links=follow_links)
     if has_split_lists(root):
         return read_split_lists(root, follow_links=follow_links)

@@ -6,6 +6,7 @@ Images may have been made smaller, and saved in any format, if masks were made s
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from dmt.core import IGNORE_INDEX
@@ -72,16 +73,21 @@ def read_cityscapes(root: Path, *, follow_links: bool = False) -> Catalog:
             continue
         found = gathered.images_in(root, root / _IMAGES / name)
         images[_PARTS[name]] = by_stem(found, f"{_IMAGES}/{name}/", f"_{_IMAGES}")
-    kind, masks = _masks(root, follow_links)
+    masks = _masks(root, follow_links)
     for part, of_part in masks.items():
         gathered.add(images.get(part, {}), of_part, part)
     require_masks(root, gathered, "put the masks into gtFine/train/<city>/")
-    coding = Coding(len(CLASSES), None if kind == _TRAIN_IDS else _label_ids())
-    return scene_catalog(root, "cityscapes", CLASSES, coding, gathered)
+    return scene_catalog(root, "cityscapes", *cityscapes_coding(gathered.masks), gathered)
 
 
-def _masks(root: Path, follow_links: bool) -> tuple[str, dict[Part, dict[str, str]]]:
-    """Which kind of mask is used, and those of it by part and stem."""
+def cityscapes_coding(masks: Iterable[str]) -> tuple[tuple[str, ...], Coding]:
+    """The 19 classes that are scored, and how masks of these names hold them."""
+    has_ids = any(os.path.splitext(path)[0].endswith(_LABEL_IDS) for path in masks)
+    return CLASSES, Coding(len(CLASSES), _label_ids() if has_ids else None)
+
+
+def _masks(root: Path, follow_links: bool) -> dict[Part, dict[str, str]]:
+    """The masks of the kind that is used, by part and stem."""
     by_kind: dict[str, dict[Part, dict[str, str]]] = {_TRAIN_IDS: {}, _LABEL_IDS: {}}
     for name, part in _PARTS.items():
         folder = root / _MASKS / name
@@ -97,13 +103,13 @@ def _masks(root: Path, follow_links: bool) -> tuple[str, dict[Part, dict[str, st
     }
     missing = sorted(stems[_LABEL_IDS] - stems[_TRAIN_IDS])
     if stems[_TRAIN_IDS] and not missing:
-        return _TRAIN_IDS, by_kind[_TRAIN_IDS]
+        return by_kind[_TRAIN_IDS]
     if stems[_TRAIN_IDS] - stems[_LABEL_IDS]:
         raise DataError(
             f"in {shown(root / _MASKS)} some images have only *_{_LABEL_IDS} masks "
             f"({listed(missing)}) and others only *_{_TRAIN_IDS}: give all images one kind"
         )
-    return _LABEL_IDS, by_kind[_LABEL_IDS]
+    return by_kind[_LABEL_IDS]
 
 
 def _label_ids() -> tuple[int, ...]:

@@ -1,4 +1,7 @@
-"""A CSV `path,label[,split]`: every line is one image; no image is opened and no label hidden."""
+"""A CSV `path,label[,split]` or `path,mask[,split]`: every line is one image. No label is hidden.
+
+No image is opened, and masks only to find out what their values mean.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import io
 import os
 import posixpath
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +19,14 @@ import numpy as np
 from dmt.data.catalog import UNLABELED, Catalog, Part, natural_key, no_unlabeled
 from dmt.data.decode import shown
 from dmt.data.finding import refuse_outside
+from dmt.data.layouts.cityscapes import cityscapes_coding, has_cityscapes
+from dmt.data.layouts.mask_coding import find_coding
+from dmt.data.layouts.scene_rows import SceneRows, require_masks, scene_catalog
+from dmt.data.layouts.voc import has_voc, voc_coding
 from dmt.errors import DataError
 
-_HEADERS = (["path", "label"], ["path", "label", "split"])
+_HEADERS = (["path", "label"], ["path", "label", "split"], ["path", "mask"],
+            ["path", "mask", "split"])  # fmt: skip
 _SPLITS = {"": Part.TRAIN, "train": Part.TRAIN, "val": Part.VAL, "test": Part.TEST}
 
 
@@ -26,7 +34,7 @@ _SPLITS = {"": Part.TRAIN, "train": Part.TRAIN, "val": Part.VAL, "test": Part.TE
 class _Row:
     line: int
     path: str
-    label: str
+    label: str  # or the path of a mask
     part: Part
 
 
@@ -67,8 +75,9 @@ def read_table(path: Path, *, follow_links: bool = False) -> Catalog:
 
     Args:
         path: UTF-8 text (with or without a byte order mark), comma-separated, with the header
-            `path,label` or `path,label,split`. An empty label is an unlabeled image, an empty
-            split is train.
+            `path,label` or `path,label,split`, for a segmentation with `mask` instead of `label`.
+            An empty label or mask is an unlabeled image, an empty split is train. What the values
+            of masks mean is found as in the folder that the CSV lies in.
         follow_links: whether links may leave the folder it lies in.
 
     Returns:
@@ -83,12 +92,16 @@ def read_table(path: Path, *, follow_links: bool = False) -> Catalog:
     if header not in _HEADERS:
         raise DataError(
             f"{shown(path)} starts with {shown(','.join(header)) or 'nothing'}: its first line "
-            "must be path,label or path,label,split, with commas"
+            "must be path,label or path,label,split (for masks path,mask or path,mask,split), "
+            "with commas"
         )
     faults: dict[int, str] = {}
     limit = None if follow_links else os.path.realpath(path.parent)
     folder = _Folder(str(path.parent), limit)
-    rows = _rows(folder, records, len(header), faults)
+    is_dense = header[1] == "mask"
+    rows = _rows(folder, records, header, faults)
+    if is_dense and not faults:
+        return _scenes(path, rows, follow_links)
     classes = sorted({r.label for r in rows if r.label and r.part is Part.TRAIN}, key=natural_key)
     known = set(classes)
     if not faults:
@@ -132,7 +145,7 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _rows(
     folder: _Folder,
     records: Iterator[tuple[int, list[str]]],
-    num_columns: int,
+    header: Sequence[str],
     faults: dict[int, str],
 ) -> list[_Row]:
     """The lines that are right, sorted by path; the others go into `faults`."""
@@ -140,30 +153,34 @@ def _rows(
     first: dict[str, int] = {}
     for line, fields in records:
         try:
-            row = _row(line, fields, num_columns)
+            row = _row(line, fields, header)
             twin = first.setdefault(unicodedata.normalize("NFC", row.path), line)
             if twin != line:
                 raise _LineError(
                     f"{shown(row.path)} is already on line {twin}: remove one of the two"
                 )
             folder.check(row.path)
+            if row.label and header[1] == "mask":
+                folder.check(row.label)
             rows.append(row)
         except _LineError as fault:
             faults[line] = str(fault)
     return sorted(rows, key=lambda row: row.path)
 
 
-def _row(line: int, fields: list[str], num_columns: int) -> _Row:
-    if len(fields) != num_columns:
+def _row(line: int, fields: list[str], header: Sequence[str]) -> _Row:
+    if len(fields) != len(header):
         raise _LineError(
-            f"{len(fields)} columns instead of {num_columns}: quote a field that holds a comma"
+            f"{len(fields)} columns instead of {len(header)}: quote a field that holds a comma"
         )
     path, label = fields[0], unicodedata.normalize("NFC", fields[1].strip())
-    split = fields[2].strip().lower() if num_columns == 3 else ""
+    split = fields[2].strip().lower() if len(header) == 3 else ""
     if split not in _SPLITS:
         raise _LineError(f"the split {shown(fields[2])} is not one of train, val, test or empty")
     if not label and _SPLITS[split] is not Part.TRAIN:
-        raise _LineError(f"a {split} image needs a label: add it, or leave the split empty")
+        raise _LineError(f"a {split} image needs a {header[1]}: add it, or leave the split empty")
+    if header[1] == "mask" and fields[1]:
+        label = _normalised(fields[1])
     return _Row(line, _normalised(path), label, _SPLITS[split])
 
 
@@ -207,3 +224,18 @@ def _catalog(path: Path, rows: list[_Row], classes: list[str]) -> Catalog:
         images=None,
         problems=tuple(no_unlabeled(labels)),
     )
+
+
+def _scenes(path: Path, rows: list[_Row], follow_links: bool) -> Catalog:
+    """The catalog of a segmentation; its values mean what they mean in the folder of the CSV."""
+    root = path.parent
+    gathered = SceneRows([(row.path, row.label, row.part) for row in rows])
+    require_masks(root, gathered, f"name masks in the second column of {shown(path.name)}")
+    if has_cityscapes(root):
+        classes, coding = cityscapes_coding(gathered.masks)
+    elif has_voc(root):
+        classes, coding = voc_coding()
+    else:
+        classes, coding, problems = find_coding(root, gathered.masks, follow_links=follow_links)
+        gathered.problems += problems
+    return replace(scene_catalog(root, "csv", classes, coding, gathered), name=path.stem)

@@ -35,13 +35,18 @@ _MASKS = ("SegmentationClassAug", "SegmentationClass")  # the first that has an 
 _LISTS = Path("ImageSets", "Segmentation")
 
 
+def has_voc(root: Path) -> bool:
+    """Whether `root` holds `JPEGImages/`."""
+    return (root / _IMAGES).is_dir()
+
+
 def voc_folder(root: Path) -> Path | None:
     """The folder with `JPEGImages/`: `root`, or the only such one in it or in its `VOCdevkit/`.
 
     Raises:
         DataError: there are several.
     """
-    if (root / _IMAGES).is_dir():
+    if has_voc(root):
         return root
     for place in (root, root / "VOCdevkit"):
         names = subfolders(place) if place.is_dir() else []
@@ -93,9 +98,13 @@ def read_voc(root: Path, *, follow_links: bool = False) -> Catalog:
             "training or val names them",
         )
     require_masks(root, gathered, f"put masks into {_MASKS[-1]}/ or {_MASKS[0]}/")
+    return scene_catalog(root, "voc", *voc_coding(), gathered)
+
+
+def voc_coding() -> tuple[tuple[str, ...], Coding]:
+    """The 21 usual classes, and how the masks hold them."""
     colors = tuple(_color(number) for number in range(len(CLASSES)))
-    coding = Coding(len(CLASSES), colors=colors, void_colors=(_color(IGNORE_INDEX),))
-    return scene_catalog(root, "voc", CLASSES, coding, gathered)
+    return CLASSES, Coding(len(CLASSES), colors=colors, void_colors=(_color(IGNORE_INDEX),))
 
 
 def _refuse_orphans(images: dict[str, str], masks: dict[str, str]) -> None:

@@ -3,13 +3,13 @@
 (() => {
   const facts = JSON.parse(document.getElementById("facts").textContent);
   const $ = (id) => document.getElementById(id);
-  const rows = facts.rows.map(([path, section, rank, given, a, sureA, b, sureB, score, pictures]) =>
-    ({ path, section, rank, given, a, sureA, b, sureB, score, pictures, text: path.toLowerCase() }));
+  const rows = facts.rows.map(([path, section, rank, given, a, sureA, b, sureB, score, pictures, networks]) =>
+    ({ path, section, rank, given, a, sureA, b, sureB, score, pictures, networks, text: path.toLowerCase() }));
   const main = $("main");
   main.classList.toggle("dense", facts.isDense);
   $("review").hidden = false;
   const store = `dmt-review-${facts.key}`;
-  const ACTIONS = { keep: "kept as it is", unusable: "unusable", none: "none of these", annotate: "to be annotated", skip: "skipped" };
+  const ACTIONS = { keep: "kept as it is", unusable: "unusable", none: "none of these", annotate: "for the labeling tool", skip: "skipped" };
   // what turns the direction of reading or cannot be seen is written out
   const plain = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (letter) => `\\u${letter.codePointAt(0).toString(16).padStart(4, "0")}`);
   const count = (num) => String(num).replace(/\B(?=(\d{3})+$)/g, "\u202f");
@@ -42,13 +42,18 @@
   const drawn = new Map(); // the rows that are in the page, by their place in `found`
   let height = 0;
 
+  // labels are judged by pairs, whatever the run itself trained
+  const peersOf = (row) => row.section === "mislabeled" ? ["Peer a", "Peer b"] : facts.peers;
   const labelsOf = (row) => [...new Set([row.a, row.b].filter(Boolean))];
   const actionsOf = (row) => facts.isDense
-    ? [...(row.section === "mislabeled" ? [["keep", "", "Keep", "k"]] : []), ["annotate", "", "Annotate", "a"], ["unusable", "", "Unusable", "u"], ["skip", "", "Skip", "s"]]
+    ? [...(row.section === "mislabeled" ? [["keep", "", "Keep mask", "k"]] : []),
+       ...row.networks.map((name, place) => ["accept", name, `Mask of ${peersOf(row)[place].toLowerCase()}`, "ab"[place]]),
+       ["annotate", "", "To a tool", "t"], ["unusable", "", "Unusable", "u"], ["skip", "", "Skip", "s"]]
     : [...(row.given ? [["keep", row.given, `Keep ${row.given}`, "k"]] : []),
        ...labelsOf(row).filter((label) => label !== row.given).map((label) => ["label", label, label, label === row.a ? "a" : "b"]),
        ["none", "", "None of these", "n"], ["unusable", "", "Unusable", "u"], ["skip", "", "Skip", "s"]];
-  const said = ([action, label]) => (action === "label" ? `→ ${label}` : ACTIONS[action] ?? "");
+  const said = ([action, label], row) => action === "label" ? `→ ${label}`
+    : action === "accept" ? `→ mask of ${peersOf(row)[row.networks.indexOf(label)]?.toLowerCase() ?? label}` : ACTIONS[action] ?? "";
 
   const line = (name, label, sure) => make("p", {}, make("i", { textContent: `${name}: ` }), label ? `${plain(label)}, ${percent(sure)}` : `${percent(sure)} sure`);
   const draw = (place) => {
@@ -61,8 +66,8 @@
     if (!pictures.length) pictures.push(make("div", { className: "none" }));
     const what = make("div", { className: "what" }, make("b", { textContent: plain(row.path), title: plain(row.path) }));
     if (row.given) what.append(make("p", {}, make("i", { textContent: "Given: " }), plain(row.given)));
-    what.append(line(facts.peers[0], row.a, row.sureA));
-    if (row.sureB !== null) what.append(line(facts.peers[1], row.b, row.sureB));
+    what.append(line(peersOf(row)[0], row.a, row.sureA));
+    if (row.sureB !== null) what.append(line(peersOf(row)[1], row.b, row.sureB));
     what.append(make("p", {}, make("i", { textContent: `${row.section === "mislabeled" ? (facts.isDense ? "Contradicted" : "Improbable") : "Different answers"}: ` }), `${percent(row.score)}, rank ${count(row.rank)}`));
     const acts = make("div", { className: "acts" });
     for (const [action, label, text] of actionsOf(row)) {
@@ -92,9 +97,9 @@
     const decision = decisions.get(found[place].path);
     node.classList.toggle("current", place === current);
     node.classList.toggle("decided", !!decision);
-    node.querySelector("output").textContent = decision ? plain(said(decision)) : "";
+    node.querySelector("output").textContent = decision ? plain(said(decision, found[place])) : "";
     for (const button of node.querySelectorAll(".acts button")) {
-      button.setAttribute("aria-pressed", !!decision && decision[0] === button.dataset.action && (decision[0] !== "label" || decision[1] === button.dataset.label));
+      button.setAttribute("aria-pressed", !!decision && decision[0] === button.dataset.action && (!["label", "accept"].includes(decision[0]) || decision[1] === button.dataset.label));
     }
     const select = node.querySelector("select");
     if (select) select.value = decision?.[0] === "label" ? decision[1] : "";
@@ -158,7 +163,7 @@
     if (!row) return;
     history.push([row.path, decisions.get(row.path) ?? null]);
     history = history.slice(-1000);
-    decisions.set(row.path, [action, action === "label" || action === "keep" ? label : ""]);
+    decisions.set(row.path, [action, ["label", "keep", "accept"].includes(action) ? label : ""]);
     keep();
     if ($("state").value) { current = place; filter(); return; }
     mark(place);
@@ -238,7 +243,7 @@
     else return;
     event.preventDefault();
   });
-  const keys = [["↓ ↑", "next, previous"], ["k", "keep"], ...(facts.isDense ? [["a", "annotate"]] : [["a", "as the first model says"], ["b", "as the second says"], ["n", "none of these"]]),
+  const keys = [["↓ ↑", "next, previous"], ["k", "keep"], ...(facts.isDense ? [["a", "mask of the first model"], ["b", "mask of the second"], ["t", "to a labeling tool"]] : [["a", "as the first model says"], ["b", "as the second says"], ["n", "none of these"]]),
     ...(facts.isDense || facts.classes.length > 10 ? [] : [["1 … 9", "a class by its name or place"]]), ["u", "unusable"], ["s", "skip"], ["z", "undo"], ["/", "search"]];
   $("keys").append(...keys.map(([key, text]) => make("div", {}, make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: text }))));
   choose(section);
