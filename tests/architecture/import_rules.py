@@ -17,7 +17,7 @@ API = (
     "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
     "compare_words", "run_figures",
     "peers", "auditing", "reviewing", "review_pictures",
-    "correcting", "continuing",
+    "correcting", "continuing", "together",
 )  # one row of the house  # fmt: skip
 COMMAND = (
     "cli",
@@ -41,7 +41,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "live": ("engine.stage",),
     "printing": (),
     "options": (),
-    "exits": ("printing",),
+    "exits": ("printing", "engine.meeting"),
     "doctor": ("engine.runtime",),
     **dict.fromkeys(API, (*EVERYTHING, *API)),
     "methods": ("methods", *BELOW_TASKS),

@@ -184,10 +184,10 @@ class Segmentation:
     def label(self, stage: LabelStage, net: nn.Module, folder: Path, twin: Path | None) -> Labeling:
         """See `Task.label`."""
         split, runtime = self._splits[stage.fold], self._runtime
-        mine = shard_ids(torch.from_numpy(split.unlabeled.copy()), runtime)
+        pool = torch.from_numpy(split.unlabeled.copy())
         writer = PixelLabelWriter(folder, len(self.classes), part=runtime.rank)
         num_missed = torch.zeros(len(split.unlabeled), dtype=torch.int64)
-        for id_, logits in self._logits(net, mine):
+        for id_, logits in self._logits(net, pool):
             if bool(logits.isfinite().all()):
                 said = predict(logits.unsqueeze(0))
                 writer.add(id_, said.label[0], said.code[0])
@@ -195,7 +195,7 @@ class Segmentation:
                 num_missed[int(np.searchsorted(split.unlabeled, id_))] = 1
         # After the last image, so that all ranks stop together.
         num_missed = runtime.sum(num_missed.to(runtime.device)).cpu()
-        refuse_unless_all(num_missed == 0, torch.from_numpy(split.unlabeled.copy()))
+        refuse_unless_all(num_missed == 0, pool)
         writer.finish(
             runtime.sum(writer.counts.to(runtime.device)).cpu(),
             fraction=stage.fraction,
@@ -261,8 +261,8 @@ class Segmentation:
         """See `Task.detect_errors`."""
         ids = self._checked(stage)
         scenes = draw_pixels(PixelLabels(folder), ids, self._seed)
-        mine = shard_ids(torch.from_numpy(ids), self._runtime)
-        logits = [self._logits(net, mine) for net in (teacher, other) if net is not None]
+        checked = torch.from_numpy(ids)
+        logits = [self._logits(net, checked) for net in (teacher, other) if net is not None]
         scores = pixel_scores(scenes, logits, stage.gammas, self._runtime)
         return detect_in_scenes(scenes, scores, self._splits[stage.fold].hidden, self._blocks)
 
@@ -337,8 +337,8 @@ class Segmentation:
         names = [*nets, *ensembles({name: torch.zeros(()) for name in nets})]
         counts = {name: np.zeros(shape, dtype=np.int64) for name in names}
         num_missed = np.zeros(len(hidden), dtype=np.int64)
-        mine = shard_ids(torch.from_numpy(hidden.ids.copy()), self._runtime)
-        for found in zip(*(self._logits(net, mine) for net in nets.values()), strict=True):
+        ids = torch.from_numpy(hidden.ids.copy())
+        for found in zip(*(self._logits(net, ids) for net in nets.values()), strict=True):
             (id_,) = {each for each, _ in found}
             num_missed[place_of[id_]] = sum(not bool(each.isfinite().all()) for _, each in found)
             probs = {
@@ -349,7 +349,7 @@ class Segmentation:
                     id_, prob.argmax(dim=0), hidden, num_classes
                 )
         is_answered = torch.from_numpy(self._over_ranks(num_missed) == 0)
-        refuse_unless_all(is_answered, torch.from_numpy(hidden.ids.copy()))
+        refuse_unless_all(is_answered, ids)
         return {name: self._over_ranks(count) for name, count in counts.items()}
 
     def _over_ranks(self, counts: Counts) -> Counts:
