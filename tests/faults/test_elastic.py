@@ -44,7 +44,9 @@ def test_a_command_that_is_given_again_goes_on(tmp_path: Path) -> None:
     assert again.code == 0, again.err
     assert again.value == first.value
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
-    refused("train", [*words, "student.lr=0.02"], "holds a run of another command", "student.lr was")
+    refused(
+        "train", [*words, "student.lr=0.02"], "holds a run of another command", "student.lr was"
+    )
     refused("train", words[:-1], "already holds another run")
 
 
@@ -135,7 +137,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 def assert_near(run: Path, other: Path) -> None:
     """The same selected images but for one in a hundred, the same error within 2 points."""
     for teacher in "ab":
-        one, two = (ImageLabels(each / f"rounds/1/{teacher}/pseudo_labels") for each in (run, other))
+        one, two = (
+            ImageLabels(each / f"rounds/1/{teacher}/pseudo_labels") for each in (run, other)
+        )
         both, any_ = one.is_selected & two.is_selected, one.is_selected | two.is_selected
         assert int(both.sum()) >= 0.99 * int(any_.sum())
         assert int((one.label == two.label).sum()) >= 0.99 * len(one)

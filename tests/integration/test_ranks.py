@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rank_work import METHODS, work
 
 from dmt.data.pixel_labels import PixelLabels
 from dmt.data.pseudo_labels import ImageLabels
 from dmt.engine.runtime import Runtime
-from rank_work import METHODS, work
 from trees import write_image_masks
 
 pytestmark = pytest.mark.distributed
