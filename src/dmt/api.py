@@ -9,10 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmt.config import Peers, Settings, flat_words, may_follow_links, resolve
+from dmt.config import (
+    Peers,
+    Settings,
+    differently_asked,
+    flat_words,
+    may_follow_links,
+    resolve,
+)
 from dmt.continuing import taken_over
 from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
+from dmt.data_record import read_data
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
 from dmt.engine.plan import PRESETS, peer_names
@@ -24,7 +32,8 @@ from dmt.errors import RunError, SettingError
 from dmt.insight.report import write_report
 from dmt.models.factories import is_factory
 from dmt.models.segmenters import is_segmenter
-from dmt.records import REPORT, Summary, is_finished, read_summary
+from dmt.portable import portable
+from dmt.records import DATA, REPORT, Summary, is_finished, read_summary
 from dmt.session import Session
 from dmt.setting_checks import check_combinations, check_method, check_task
 from dmt.using import evaluate, load, settings_of
@@ -113,7 +122,7 @@ def checked_settings(
 def begin(
     catalog: Catalog, settings: Settings, listener: Listener, *, shared: Path | None = None
 ) -> Run:
-    """Start a run, in a folder that does not hold one yet.
+    """Start a run in a folder that holds none; with `go_on`, or go on with the one there.
 
     Args:
         catalog: its data.
@@ -124,12 +133,43 @@ def begin(
     Raises:
         DmtError: whatever the user can mend.
     """
-    runtime = open_runtime(settings.device, settings.precision)
-    path = Path(settings.out) if settings.out else _free_name(catalog.name, settings)
-    runtime.barrier()  # every rank has looked for a free name before one of them takes it
+    _refuse_to_lose(settings)
+    runtime = open_runtime(settings.device, settings.precision, settings.rank_timeout)
+    # One rank looks, before any of them makes the folder.
+    path = Path(runtime.first_text(settings.out or str(_free_name(catalog.name, settings))))
+    if settings.go_on and runtime.first_text(str((path / DATA).exists())) == "True":
+        return _begun_before(path, settings, listener, shared)
     folder = RunFolder(path, is_writer=runtime.is_writer)
     with folder.locked(is_new=True):
         return Run(path, Session(catalog, settings, folder, runtime, listener, shared).begin())
+
+
+def _refuse_to_lose(settings: Settings) -> None:
+    """Refuse a launcher that may start the command again, and would find a run in the way."""
+    if settings.go_on and not settings.out:
+        raise SettingError("go_on=true needs out=, the folder of the run to go on with")
+    if os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0" and not settings.go_on:
+        raise SettingError(
+            "a launcher with --max-restarts starts the same command again; give out= and "
+            "go_on=true, so that it goes on with the run"
+        )
+
+
+def _begun_before(path: Path, settings: Settings, listener: Listener, shared: Path | None) -> Run:
+    """Go on with the run in `path`, which the same command must have begun."""
+    difference = differently_asked(read_data(path).get("settings", {}), portable(settings))
+    if difference is not None:
+        raise RunError(
+            f"{path} holds a run of another command: {difference}; give another folder with "
+            f"out=, or go on with `dmt resume {path}`"
+        )
+    return resume(
+        path,
+        listener=listener,
+        trust_code=settings.trust_code,
+        follow_links=settings.data.follow_links,
+        shared=shared,
+    )
 
 
 def resume(
@@ -169,7 +209,7 @@ def resume(
         followed = settings.data.model_copy(update={"follow_links": True})
         settings = settings.model_copy(update={"data": followed})
     _check_trust(settings, set())
-    runtime = open_runtime(settings.device, settings.precision)
+    runtime = open_runtime(settings.device, settings.precision, settings.rank_timeout)
     folder = RunFolder(path, is_writer=runtime.is_writer)
     with folder.locked(is_new=False):
         if is_finished(path):  # by the process that had it until now

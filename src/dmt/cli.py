@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -361,7 +362,9 @@ def _print_run(run: Run, as_json: bool) -> None:
 def main() -> None:
     """The entry point: every outcome as an exit code (0, 1 ours, 2 yours, 130/143 stopped)."""
     end_by_sentence_at_sigterm()
-    sys.exit(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # all is said; nobody is left to catch it
+    sys.exit(code)
 
 
 def run_command(words: Sequence[str]) -> int:

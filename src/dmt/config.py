@@ -6,6 +6,7 @@ Seen by `cli`, `api` and `engine/plan` alone: everything below takes flat argume
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ __all__ = [
     "changed_settings",
     "chosen_values",
     "describe",
+    "differently_asked",
     "dump",
     "flat_words",
     "load_recipe",
@@ -37,6 +39,7 @@ __all__ = [
     "recipe_header",
     "recipe_names",
     "resolve",
+    "settings_hash",
     "with_values",
     "yaml_value",
 ]
@@ -63,6 +66,7 @@ _TEXTS = {"out", "recipe", "model", "data.group", "data.test_group", "data.label
 # Settings that may be changed between two sessions of a run.
 _MAY_CHANGE = {
     *PERMISSIONS, "dataset", "recipe", "out", "workers", "checkpoint_every", "data.memory_limit",
+    "rank_timeout", "go_on",
 }  # fmt: skip
 
 
@@ -202,6 +206,25 @@ def changed_settings(before: Mapping[str, Any], settings: Settings) -> str | Non
         if old[key] != new[key]:
             return f"{key} was {yaml_value(old[key])} and is {yaml_value(new[key])} now"
     return None
+
+
+def differently_asked(before: Mapping[str, Any], asked: Settings) -> str | None:
+    """`changed_settings` of a command that is given again: what it leaves open, the run chose.
+
+    Args:
+        before: settings of the run, `Settings.model_dump(mode="json")`.
+        asked: as the command says them now.
+    """
+    old, new = _flatten(before), _flatten(asked.model_dump(mode="json"))
+    is_open = {key for key, value in new.items() if value in (None, "auto")}
+    return changed_settings({k: v for k, v in old.items() if k not in is_open}, asked)
+
+
+def settings_hash(settings: Settings) -> bytes:
+    """Equal for settings with the same outcome on any machine, wherever its data and device."""
+    flat = _flatten(settings.model_dump(mode="json"))
+    kept = {key: flat[key] for key in sorted(flat.keys() - _MAY_CHANGE - {"device"})}
+    return hashlib.sha256(repr(kept).encode()).digest()
 
 
 def chosen_values(asked: Settings, settings: Settings) -> dict[str, Any]:

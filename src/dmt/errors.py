@@ -34,3 +34,7 @@ class Interrupted(DmtError):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+
+class LeftAlone(EnvironmentFault):
+    """Another rank has ended, which has said why if it could."""

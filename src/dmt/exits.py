@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from dmt.errors import DmtError, Interrupted
+from dmt.errors import DmtError, Interrupted, LeftAlone
 from dmt.printing import say
 
 _OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
@@ -40,18 +40,19 @@ def exit_code(work: Callable[[], None], *, show_traceback: bool) -> int:
     try:
         work()
     except Interrupted as error:
-        say(f"dmt: {error}")
+        _tell(f"dmt: {error}")
         return 128 + error.signal
     except DmtError as error:
         if show_traceback:
             traceback.print_exc()
-        say(f"dmt: {error}")
+        _tell(f"dmt: {error}", is_echo=isinstance(error, LeftAlone))
         return 2
     except Terminated:
-        say("dmt: stopped by SIGTERM")
+        # A launcher ends by it those that another one left.
+        _tell("dmt: stopped by SIGTERM", is_echo=True)
         return 128 + signal.SIGTERM
     except (KeyboardInterrupt, typer.Abort):
-        say("dmt: stopped by Ctrl-C")
+        _tell("dmt: stopped by Ctrl-C")
         return 128 + signal.SIGINT
     except (BrokenPipeError, SystemExit):
         # Whoever read our output has gone, as `head` does; nothing is wrong. (That is the one
@@ -61,10 +62,20 @@ def exit_code(work: Callable[[], None], *, show_traceback: bool) -> int:
     except Exception as error:
         # A wrong command line; by its method, as typer keeps these classes where it likes.
         if hasattr(error, "format_message"):
-            say(f"dmt: {_sentence(error)}")
+            _tell(f"dmt: {_sentence(error)}")
             return 2
         return _unexpected(error, show_traceback)
     return 0
+
+
+def _tell(sentence: str, *, is_echo: bool = False) -> None:
+    """Say it; of the processes that train together, one does."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        from dmt.engine.meeting import is_mine_to_say
+
+        if not is_mine_to_say(sentence, is_echo=is_echo):
+            return
+    say(sentence)
 
 
 def _sentence(error: Any) -> str:
@@ -78,19 +89,19 @@ def _unexpected(error: Exception, show_traceback: bool) -> int:
     if show_traceback:
         traceback.print_exc()
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        say(
+        _tell(
             "dmt: out of memory; give a smaller batch_size=, model= or image (data.image_size=; of "
             "a segmentation data.crop=, data.max_side= or data.window=)"
         )
         return 2
     if isinstance(error, OSError) and error.errno in _OF_DISKS:
         where = f" ({error.filename})" if error.filename else ""
-        say(
+        _tell(
             f"dmt: the disk does not do what is asked of it{where}: {error.strerror}; free some "
             "space, make it writable or choose another place"
         )
         return 2
-    say(
+    _tell(
         f"dmt: a fault of ours: {type(error).__name__}: {error}"
         f"{'' if show_traceback else ' (--debug shows where)'}"
     )

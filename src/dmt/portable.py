@@ -16,6 +16,7 @@ def portable(settings: Settings) -> Settings:
         update={
             "out": None,
             "trust_code": False,
+            "go_on": False,
             "dataset": _absolute(settings.dataset),
             "init_from": settings.init_from and _whole_path(settings.init_from),
             "weights": _absolute_file(settings.weights),

@@ -28,7 +28,7 @@ from dmt.engine.runtime import Runtime, hardware
 from dmt.engine.shared_stages import SharedStages
 from dmt.engine.stage import Stage, TrainStage
 from dmt.engine.task import FinalTable, Task
-from dmt.errors import RunError, SettingError
+from dmt.errors import RunError
 from dmt.image_material import ImageMaterial
 from dmt.insight.report import write_report
 from dmt.machine import num_workers
@@ -49,6 +49,12 @@ from dmt.run_examples import write_examples
 from dmt.scene_material import SceneMaterial
 from dmt.sizing import choose, fill_steps
 from dmt.stopping import stopping
+from dmt.together import (
+    refuse_other_data,
+    refuse_other_folder,
+    refuse_other_settings,
+    refuse_unspreadable,
+)
 
 
 class Session:
@@ -75,10 +81,12 @@ class Session:
 
     def begin(self) -> Summary:
         """Choose what is left open, write down what will be done, and do it."""
+        refuse_other_settings(self._settings, self._runtime)
         if self._settings.init_from is not None:
             self._start = start_of(self._settings, self._catalog)
         split, say = self._split(skip=()), self._listener.on_note
         self._material.check(self._settings, split)
+        self._check_ranks(split)
         for note in self._runtime.notes:
             say(note)
         self._settings = choose(
@@ -105,6 +113,7 @@ class Session:
         self._try_networks(split)
         data, stored = fingerprint(self._catalog, split), self._stored()
         sizes = sizes_of(split, self._catalog).__dict__
+        refuse_other_data(data, self._runtime)
         faults.reached("session read")
         self._folder.begin(
             dump(stored),
@@ -112,12 +121,15 @@ class Session:
         )
         if self._start is not None:
             keep_start(self._folder, self._start)
+        refuse_other_folder(self._folder.path, self._runtime)
         self._look_at_data(split, data)
         return self._work(split, data)
 
     def go_on(self) -> Summary:
         """Check that nothing changed, and do what is left."""
         path = self._folder.path
+        refuse_other_settings(self._settings, self._runtime)
+        refuse_other_folder(path, self._runtime)
         before = read_data(path)
         edited = changed_settings(before.get("settings", {}), self._settings)
         if edited is not None:
@@ -129,7 +141,9 @@ class Session:
             self._start = kept_start(self._folder, self._settings, self._catalog)
         bad = self._material.open(self._settings, self._runtime)
         split = self._split(skip=bad)
+        self._check_ranks(split)
         data = fingerprint(self._catalog, split)
+        refuse_other_data(data, self._runtime)
         difference = changed(before, data)
         if difference is not None:
             raise RunError(
@@ -212,6 +226,7 @@ class Session:
                 stop=stop,
                 unlabeled_classes=unlabeled_classes,
                 shared=self._store(data),
+                has_sync_norm=settings.sync_batch_norm,
             )
             runner.run()
             faults.reached("judge begins")
@@ -290,18 +305,16 @@ class Session:
             split = without_known(split, self._catalog, self._start.known)
         return split
 
+    def _check_ranks(self, split: Parts) -> None:
+        # How many steps there are is not known yet, nor does it matter here.
+        settings = self._settings.model_copy(update={"steps": self._settings.steps or 1})
+        stages = plan(settings, sizes_of(split, self._catalog))
+        refuse_unspreadable(stages, len(split.labeled) + len(split.unlabeled), self._runtime)
+
     def _try_networks(self, split: Parts) -> None:
         """Build each kind of network once, so that a wrong name leaves no run behind."""
         stages = plan(self._settings, sizes_of(split, self._catalog))
-        num_ranks = self._runtime.world_size
         trained = [each for each in stages if isinstance(each, TrainStage)]
-        for each in trained:
-            if each.fit.num_blocks % num_ranks:
-                raise SettingError(
-                    f"batch_size={each.fit.batch_size} with {each.fit.num_labeled} labeled images "
-                    f"cannot be spread over {num_ranks} ranks; make both numbers multiples of it "
-                    "(student.labeled_share)"
-                )
         if self._start is not None:
             specs = {each.peer: each.model for each in trained if each.start is not None}
             refuse_misfits(self._start.weights, specs, len(self._catalog.classes))

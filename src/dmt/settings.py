@@ -309,6 +309,20 @@ class Settings(_Group):
         None, ge=0, description="threads that decode; null: as many as cores"
     )
     batch_size: int = Field(128, ge=2)
+    batch_blocks: int = Field(
+        8, ge=1, description="equal blocks of a batch that mixup stays in; ranks take whole ones, "
+        "so there may be as many ranks",
+    )  # fmt: skip
+    sync_batch_norm: bool = Field(
+        False, description="BatchNorm over the batch of all ranks instead of each rank's; CUDA"
+    )
+    rank_timeout: float = Field(
+        600.0, gt=0, description="seconds that a rank waits for another before it gives up"
+    )
+    go_on: bool = Field(
+        False, description="with out=: go on with the run there if it began by the same command, "
+        "for launchers that start a command again",
+    )  # fmt: skip
     parallel_peers: Literal[False] = Field(False, description="true is not available yet")
     checkpoint_every: float = Field(300.0, gt=0, description="seconds")
     bad_images: Literal["stop", "skip"] = "stop"

@@ -211,14 +211,18 @@ def _measure(
             pretrained=first.weights == "pretrained",
             is_dense=shapes.is_dense,
         ).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        methods = [
+            make_method(_of_one(each, runtime.world_size), _same, _same_twice, num_classes, alone)
+            for each in (plain, student)
+        ]
         measured.append(
             measure(
                 net,
                 shapes,
                 num_classes,
                 student.fit,
-                make_method(plain, _same, _same_twice, num_classes, alone),
-                make_method(student, _same, _same_twice, num_classes, alone),
+                methods[0],
+                methods[1],
                 runtime,
                 seconds,
             )
@@ -229,6 +233,15 @@ def _measure(
         *(runtime.agree(len(rates) / sum(1 / rate for rate in rates))
           for rates in zip(*measured, strict=True))
     )  # fmt: skip
+
+
+def _of_one(stage: TrainStage, num_ranks: int) -> TrainStage:
+    """The stage with one rank's share of its batch."""
+    batch_size, num_labeled = stage.fit.batch_size, stage.fit.num_labeled
+    of_one = replace(
+        stage.fit, batch_size=batch_size // num_ranks, num_labeled=num_labeled // num_ranks
+    )
+    return replace(stage, fit=of_one)
 
 
 def _same(batch: Batch, position: Position) -> Batch:

@@ -17,11 +17,7 @@ API = (
     "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
     "compare_words", "compare_record", "run_figures",
     "peers", "auditing", "reviewing", "review_pictures",
-<<<<<<< HEAD
-    "correcting", "continuing", "run_examples",
-=======
-    "correcting", "mask_correcting", "exporting", "continuing",
->>>>>>> review/s5-review
+    "correcting", "mask_correcting", "exporting", "continuing", "run_examples", "together",
 )  # one row of the house  # fmt: skip
 COMMAND = (
     "cli",
@@ -47,7 +43,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "live": ("engine.stage",),
     "printing": (),
     "options": (),
-    "exits": ("printing",),
+    "exits": ("printing", "engine.meeting"),
     "doctor": ("engine.runtime",),
     **dict.fromkeys(API, (*EVERYTHING, *API)),
     "methods": ("methods", *BELOW_TASKS),

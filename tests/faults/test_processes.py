@@ -150,6 +150,9 @@ def test_a_rank_that_was_left_is_told_from_a_fault_of_ours(
         lambda: pair.sum(value),
         lambda: pair.largest(value),
         lambda: pair.gather(value),
+        lambda: pair.join(value, [1, 1]),
+        lambda: pair.first_text("a"),
+        lambda: pair.digests(b"a"),
         lambda: pair.sum_gradients(module),
         pair.barrier,
     ):
@@ -194,8 +197,7 @@ def test_two_ranks_are_told_to_stop(
     said = re.findall(
         r"dmt: stopped by SIGTERM; `dmt resume run` goes on from step \d+ of \S+", err
     )
-    assert len(said) == 2, err
-    assert said[0] == said[1]
+    assert len(said) == 1, err
     # The launcher ends with 1 either way. Of a rank that ends first it shows the exit code, and the
     # other one it may end itself, as it lets a Python that is closing down no time.
     assert process.returncode == 1
@@ -218,8 +220,7 @@ def test_two_ranks_stop_at_a_loss_that_is_no_number(start: Start, tmp_path: Path
     _, err = process.communicate(timeout=_LIMIT)
     assert process.returncode == 1
     said = re.findall(r"dmt: (the loss is not finite at step \d+ of \d+ \(peer a.*)", err)
-    assert len(said) == 2, err
-    assert said[0] == said[1]
+    assert len(said) == 1, err
     assert "and 11 more" in said[0], "the batch of both ranks"
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "stopped"
@@ -243,14 +244,14 @@ main()
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_a_rank_that_is_left_alone_says_so(start: Start, tmp_path: Path) -> None:
+def test_the_rank_that_fails_says_why_and_the_other_ends(start: Start, tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(_FAILING)
     process = start([*TORCHRUN[:-2], "failing.py", "train", *WORDS_OF_RANKS], tmp_path)
     _, err = process.communicate(timeout=_LIMIT)
     assert process.returncode == 1
-    assert "a fault of ours" not in err
-    assert "No space left on device" in err
-    assert "another of the processes that train together has ended" in err
+    said = [line for line in err.splitlines() if line.startswith("dmt: ")]
+    assert len(said) == 1, err
+    assert "No space left on device" in said[0]
 
 
 def test_sigterm_while_nobody_listens_is_said() -> None:

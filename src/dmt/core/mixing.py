@@ -30,18 +30,21 @@ def draw_mix(
     *where: int | str,
     keep_max: bool = True,
     num_blocks: int = 1,
+    slots: Tensor | None = None,
     device: torch.device | None = None,
 ) -> Mix:
     """Draw λ ~ Beta(alpha, alpha) and partners, as a function of place (Zhang et al., 2018).
 
     Args:
-        num: batch size; `num_blocks` divides it.
+        num: size of the whole batch; `num_blocks` divides it.
         alpha: Beta's parameter > 0 (paper: 0.75).
         seed, where: the place.
         keep_max: λ ← max(λ, 1 − λ), so that a sample stays mostly itself (the paper's rounds;
             its initial models mix with plain λ).
         num_blocks: partners are found inside equal consecutive blocks of the batch, so that a
             batch spread over ranks pairs as it would on one.
+        slots: int64 (n,) on the CPU, the consecutive places of the batch that are here, whole
+            blocks; `partner` is (n,) then and counts from the first of them. None: all.
         device: where `partner` lives (default: CPU).
     """
     assert num % num_blocks == 0, (num, num_blocks)
@@ -51,6 +54,8 @@ def draw_mix(
     size = num // num_blocks
     within = shuffled(num_blocks, size, seed, *where, "partner")
     partner = (within + torch.arange(num_blocks).unsqueeze(1) * size).view(-1)
+    if slots is not None:
+        partner = partner[slots] - slots[0]
     return Mix(partner.to(device or "cpu"), share)
 
 

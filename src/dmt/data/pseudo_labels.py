@@ -1,11 +1,12 @@
 """The pool's pseudo labels on disk: one label and one 16-bit confidence code an image.
 
-Written once in one pass; a cut is applied when reading, so thresholds cost no second pass.
-Labels of pixels are another store's.
+Written once in one pass, by each rank its part; a cut is applied when reading, so thresholds cost
+no second pass. Labels of pixels are another store's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,14 @@ from dmt.records import Record, read_json, write_bytes, write_json
 from dmt.writing import make_folder
 
 _MANIFEST = "manifest.json"
+_COLUMNS = ("ids", "label", "code")
 
 
 class _Manifest(Record):
     """What the columns cannot say of themselves."""
 
     num: int
+    num_parts: int = 1
     num_classes: int
     fraction: float
     is_class_balanced: bool
@@ -54,12 +57,18 @@ class ImageLabels:
         """
         try:
             self._manifest = _Manifest.model_validate(read_json(folder / _MANIFEST))
-            self._ids = np.load(folder / "ids.npy", mmap_mode="r", allow_pickle=False)
-            self._label = np.load(folder / "label.npy", mmap_mode="r", allow_pickle=False)
-            self._code = np.load(folder / "code.npy", mmap_mode="r", allow_pickle=False)
+            self._ids, self._label, self._code = (
+                [
+                    np.load(_file(folder, name, part), mmap_mode="r", allow_pickle=False)
+                    for part in range(self._manifest.num_parts)
+                ]
+                for name in _COLUMNS
+            )
         except (OSError, ValueError, EOFError) as error:
             raise RunError(f"the pseudo labels in {folder} cannot be read: {error}") from error
-        if {len(self._ids), len(self._label), len(self._code)} != {self._manifest.num}:
+        parts = zip(self._ids, self._label, self._code, strict=True)
+        is_even = all(len(ids) == len(label) == len(code) for ids, label, code in parts)
+        if not is_even or sum(map(len, self._ids)) != self._manifest.num:
             raise RunError(
                 f"the pseudo labels in {folder} are damaged: their columns differ in length; "
                 "start the run again in another folder"
@@ -78,8 +87,12 @@ class ImageLabels:
         is_class_balanced: bool,
         seed: int,
         where: str,
+        num: int | None = None,
+        part: int = 0,
+        num_parts: int = 1,
+        meet: Callable[[], None] = lambda: None,
     ) -> None:
-        """Store the labels of a pool, and which share of them is to be read.
+        """Store the labels of a pool, or one part of them, and which share is to be read.
 
         Args:
             folder: made if it is not there; what it held is replaced.
@@ -90,6 +103,10 @@ class ImageLabels:
             fraction: label fraction that `is_selected` keeps.
             is_class_balanced: keep that share of every predicted class.
             seed, where: name the order of ties.
+            num: images in all parts; None: this is all.
+            part, num_parts: each is written by a call of its own, at the same time; they are read
+                one after the other.
+            meet: waits for the writers of the other parts.
 
         Raises:
             RunError: the disk is full or may not be written.
@@ -101,7 +118,8 @@ class ImageLabels:
             "code": code.cpu().numpy().astype(np.uint16),
         }
         manifest = _Manifest(
-            num=len(ids),
+            num=len(ids) if num is None else num,
+            num_parts=num_parts,
             num_classes=num_classes,
             fraction=fraction,
             is_class_balanced=is_class_balanced,
@@ -110,32 +128,38 @@ class ImageLabels:
         )
         try:
             make_folder(folder)
-            (folder / _MANIFEST).unlink(missing_ok=True)
+            if part == 0:
+                (folder / _MANIFEST).unlink(missing_ok=True)
+                for path in folder.glob("*.part*.npy"):  # there may have been more of them
+                    path.unlink()
         except OSError as error:
             raise RunError(f"cannot write pseudo labels to {folder}: {error.strerror}") from error
+        meet()
         faults.reached("labels removed")
         for name, column in columns.items():
-            write_bytes(folder / f"{name}.npy", to_npy(column))
+            write_bytes(_file(folder, name, part), to_npy(column))
+        meet()
         # The manifest comes last: a store without one was cut off and is written again.
-        write_json(folder / _MANIFEST, manifest)
+        if part == 0:
+            write_json(folder / _MANIFEST, manifest)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return self._manifest.num
 
     @property
     def ids(self) -> Tensor:
         """int64 (N,)."""
-        return torch.from_numpy(np.array(self._ids, dtype=np.int64))
+        return _joined(self._ids)
 
     @property
     def label(self) -> Tensor:
         """int64 (N,)."""
-        return torch.from_numpy(np.array(self._label, dtype=np.int64))
+        return _joined(self._label)
 
     @property
     def code(self) -> Tensor:
         """int64 (N,) confidence codes."""
-        return torch.from_numpy(np.array(self._code, dtype=np.int64))
+        return _joined(self._code)
 
     @property
     def confidence(self) -> Tensor:
@@ -166,3 +190,11 @@ class ImageLabels:
 
     def _ties(self, ids: Tensor) -> Tensor:
         return tie_bits(self._manifest.seed, self._manifest.where, ids)
+
+
+def _file(folder: Path, column: str, part: int) -> Path:
+    return folder / (f"{column}.part{part}.npy" if part else f"{column}.npy")
+
+
+def _joined(parts: list[NDArray[np.generic]]) -> Tensor:
+    return torch.from_numpy(np.concatenate(parts, dtype=np.int64, casting="unsafe"))

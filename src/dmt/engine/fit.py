@@ -38,15 +38,16 @@ class FitSpec:
     ema_decay: float = 0.999  # 0: no averaging
     mixup: float = 0.0  # Beta's parameter; 0: none
     keep_max: bool = True  # λ ← max(λ, 1 − λ)
+    most_blocks: int = 8  # into which a batch is cut
 
     @property
     def num_blocks(self) -> int:
         """Equal consecutive blocks of a batch, each with the same number of labeled images.
 
         Mixup pairs inside a block and ranks take whole blocks, so the number of ranks changes
-        nothing (up to eight of them).
+        nothing (up to `most_blocks` of them).
         """
-        return math.gcd(8, self.num_labeled, self.batch_size - self.num_labeled)
+        return math.gcd(self.most_blocks, self.num_labeled, self.batch_size - self.num_labeled)
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step: linear warm-up, then cosine to 0, poly 0.9 or constant."""
@@ -111,7 +112,10 @@ class Learner:
 
 
 class Tally:
-    """Running sums since the last record, kept on the device so that a step waits for nothing."""
+    """Running sums since the last record, kept on the device so that a step waits for nothing.
+
+    They are this rank's own; a checkpoint keeps those of all ranks side by side.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -131,6 +135,19 @@ class Tally:
         values = runtime.sum(torch.stack([self.sums[name] for name in names])).tolist()
         self.sums = {}
         return dict(zip(names, values, strict=True))
+
+    def of_all(self, runtime: Runtime) -> dict[str, Tensor]:
+        """The sums of every rank, (ranks,) by name, on every rank."""
+        return {name: runtime.gather(self.sums[name].view(1)) for name in sorted(self.sums)}
+
+    def take_up(self, sums: Mapping[str, Tensor], runtime: Runtime) -> None:
+        """Go on from `of_all`, of as many ranks or of another number."""
+        for name, of_ranks in sums.items():
+            values = of_ranks.to(runtime.device).view(-1)
+            if len(values) == runtime.world_size:
+                self.sums[name] = values[runtime.rank]
+            else:  # the records add up over ranks, so it does not matter whose they are
+                self.sums[name] = values.sum() * runtime.is_writer
 
 
 def fit(

@@ -43,6 +43,7 @@ try:
 except ImportError:  # Windows has no advisory locks of this kind; there a run is not locked
     fcntl = None  # type: ignore[assignment]
 
+PROGRESS = "checkpoint/progress.json"
 _LOCK = ".lock"
 _OF_STATE = {
     "stage", "step", "learners", "method", "scaler", "tally", "stage_seconds", "metrics_bytes",
@@ -221,7 +222,7 @@ class RunFolder:
         self._since = time.perf_counter()
         if self.is_writer:
             self.make(self._checkpoints)
-            write_json(self._checkpoints / "progress.json", self.progress)
+            write_json(self.path / PROGRESS, self.progress)
             self._drop_state()
 
     def settle(self) -> None:
@@ -260,7 +261,7 @@ class RunFolder:
         Raises:
             RunError: it is damaged.
         """
-        path = self._checkpoints / "progress.json"
+        path = self.path / PROGRESS
         if path.exists():
             try:
                 self.progress = Progress.model_validate(read_json(path))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +13,53 @@ from dmt.engine.finite import refuse_unless_all
 from dmt.engine.runtime import Runtime
 
 BATCH_SIZE = 512
+_FEWEST = 64  # batches of a list of images, so that ranks can share a short one
+_SMALLEST = 32  # images of a batch
+
+
+class Share:
+    """Which images of a list are this rank's: a run of whole batches.
+
+    What forms a batch depends on the list alone. An image's answer may depend on its batch in the
+    last bit, so any number of ranks has the same answers.
+
+    Args:
+        ids: int64 (N,), of all ranks.
+        runtime: whose ranks share them.
+    """
+
+    def __init__(self, ids: Tensor, runtime: Runtime) -> None:
+        size = min(BATCH_SIZE, max(_SMALLEST, -(-len(ids) // _FEWEST)))
+        batches = ids.split(size) if len(ids) else ()
+        ends = [len(batches) * rank // runtime.world_size for rank in range(runtime.world_size + 1)]
+        of_ranks = [batches[a:b] for a, b in pairwise(ends)]
+        self._runtime = runtime
+        self._lengths = [sum(len(batch) for batch in each) for each in of_ranks]
+        self.batches: Sequence[Tensor] = of_ranks[runtime.rank]
+        start = sum(self._lengths[: runtime.rank])
+        self.rows = slice(start, start + self._lengths[runtime.rank])
+        """Where in the list they stand."""
+
+    def join(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
+        """All ranks' answers in the order of the list, on the CPU of every rank.
+
+        Args:
+            parts: of this rank's images, batch by batch.
+            like: of no image, which says the shape and type of an answer where a rank has none.
+        """
+        own = torch.cat(list(parts)).cpu() if parts else like
+        return self._runtime.join(own, self._lengths)
 
 
 @torch.no_grad()
-def forward(net: nn.Module, pool: Pool, ids: Tensor, runtime: Runtime) -> Iterator[Tensor]:
-    """float32 logits (B, K) of `ids`, a batch at a time, in eval mode; the mode is put back."""
+def forward(
+    net: nn.Module, pool: Pool, batches: Iterable[Tensor], runtime: Runtime
+) -> Iterator[Tensor]:
+    """float32 logits (B, K) of every batch of ids, in eval mode; the mode is put back."""
     was_training = net.training
     net.eval()
     try:
-        for _, images in pool.stream(ids.split(BATCH_SIZE)):
+        for _, images in pool.stream(batches):
             with runtime.autocast():
                 logits: Tensor = net(images)
             yield logits.float()
@@ -36,9 +75,9 @@ def probabilities(
     Raises:
         NotFiniteError: the network has no finite answer to an image.
     """
-    mine = shard(ids, runtime)
-    parts = [logits.softmax(dim=1).cpu() for logits in forward(net, pool, mine, runtime)]
-    probs = unshard(torch.cat(parts) if parts else torch.empty(0, num_classes), len(ids), runtime)
+    mine = Share(ids, runtime)
+    parts = [logits.softmax(dim=1).cpu() for logits in forward(net, pool, mine.batches, runtime)]
+    probs = mine.join(parts, torch.empty(0, num_classes))
     refuse_unless_all(probs.isfinite().all(dim=1), ids)  # argmax would call it the first class
     return probs
 
@@ -59,30 +98,10 @@ def pooled_features(net: nn.Module, pool: Pool, runtime: Runtime) -> Tensor:
 
     parts = []
     with linear[-1].register_forward_pre_hook(keep):
-        for _ in forward(net, pool, ids, runtime):
+        for _ in forward(net, pool, ids.split(BATCH_SIZE), runtime):
             parts.append(seen[-1].float().cpu())
             seen.clear()
     return torch.cat(parts)
-
-
-def shard(ids: Tensor, runtime: Runtime) -> Tensor:
-    """This rank's part: every `world_size`-th, padded with the first so that all are as long."""
-    if runtime.world_size == 1:
-        return ids
-    each = -(-len(ids) // runtime.world_size)
-    padded = torch.cat([ids, ids[:1].expand(each * runtime.world_size - len(ids))])
-    return padded[runtime.rank :: runtime.world_size]
-
-
-def unshard(values: Tensor, num: int, runtime: Runtime) -> Tensor:
-    """All ranks' results in the order `shard` was given, the padding cut off."""
-    if runtime.world_size == 1:
-        return values
-    joined = runtime.gather(values.to(runtime.device)).cpu()
-    each = len(values)
-    return (
-        joined.view(runtime.world_size, each, *values.shape[1:]).transpose(0, 1).flatten(0, 1)[:num]
-    )
 
 
 def ensembles(probs: Mapping[str, Tensor]) -> dict[str, Tensor]:

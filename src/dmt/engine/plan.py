@@ -374,4 +374,5 @@ def _fit(settings: Settings, training: Training, num_steps: int, num_labeled: in
         ema_decay=training.ema_decay,
         mixup=training.mixup,
         keep_max=training.keep_max,
+        most_blocks=settings.batch_blocks,
     )

@@ -76,6 +76,7 @@ class Runner:
         unlabeled_classes: names of those without any label.
         shared: stages that other runs have trained; on one process alone.
         go_on: the command that goes on after a stop; None: `dmt resume` with the folder.
+        has_sync_norm: whether BatchNorm sees the batch of all ranks.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Runner:
         unlabeled_classes: Collection[str] = (),
         shared: SharedStages | None = None,
         go_on: str | None = None,
+        has_sync_norm: bool = False,
     ) -> None:
         assert shared is None or runtime.world_size == 1
         self._shared = shared
@@ -114,6 +116,7 @@ class Runner:
         self._trained = [stage for stage in stages if isinstance(stage, TrainStage)]
         self._num_images = sum(stage.num_images for stage in self._trained)
         self._go_on = go_on or f"dmt resume {folder.path}"
+        self._has_sync_norm = has_sync_norm and runtime.world_size > 1
         self._num_done = 0
         self._health = Health(task.classes, unlabeled_classes)
         self._is_caught_up = False
@@ -149,8 +152,8 @@ class Runner:
             self._folder.finish(*names)
             faults.reached("stage finished")
             self._runtime.barrier()  # no rank looks for a checkpoint while one removes it
-            if self._is_stopping():
-                self._stop.check(f"`{self._go_on}` goes on after {stage.name}")
+            self._agree()
+            self._stop.check(f"`{self._go_on}` goes on after {stage.name}")
         self._folder.settle()
 
     def network(self, stage: TrainStage, *, is_trained: bool = True) -> Network:
@@ -175,6 +178,13 @@ class Runner:
         # Channels last is what the convolutions of CPU and CUDA are fastest with.
         return network.to(self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
+    def _begun(self, stage: TrainStage) -> nn.Module:
+        """A stage's network as its training begins, on this rank among the others."""
+        network: nn.Module = self.network(stage, is_trained=False)
+        if self._has_sync_norm:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return network
+
     def _repeat(self, stage: TrainStage) -> bool:
         """Whether another run trained this stage; its network and its record are ours then."""
         if self._shared is None:
@@ -197,10 +207,7 @@ class Runner:
         state = self._load_state(stage.name)
         method = self._make_method(stage)
         of_learner = dict(zip(method.learners, members, strict=True))
-        learners = {
-            name: Learner(self.network(each, is_trained=False), each.fit)
-            for name, each in of_learner.items()
-        }
+        learners = {name: Learner(self._begun(each), each.fit) for name, each in of_learner.items()}
         tally, scaler = Tally(), self._runtime.grad_scaler()
         first_step = 0
         if state is None:
@@ -213,9 +220,7 @@ class Runner:
                     learner.load_state_dict(state["learners"][name])
                 method.load_state_dict(state["method"])
                 scaler.load_state_dict(state["scaler"])
-                tally.sums = {
-                    name: value.to(self._runtime.device) for name, value in state["tally"].items()
-                }
+                tally.take_up(state["tally"], self._runtime)
             except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
                 raise self._folder.damaged_state(type(error).__name__) from error
             if first_step >= stage.fit.num_steps:
@@ -238,7 +243,7 @@ class Runner:
                     "learners": {name: each.state_dict() for name, each in learners.items()},
                     "method": method.state_dict(),
                     "scaler": scaler.state_dict(),
-                    "tally": tally.sums,
+                    "tally": tally.of_all(self._runtime),
                     "stage_seconds": time.perf_counter() - began,
                 }
             )
@@ -258,14 +263,15 @@ class Runner:
                                gamma=method.gamma(position), images_per_second=speed,
                                seconds=seconds)  # fmt: skip
             faults.reached("step recorded")
+            is_due = self._agree(time.perf_counter() - saved > self._checkpoint_every)
             if next_step < position.num_steps:
-                if self._is_stopping():
+                if self._stop.signal is not None:
                     save_state(next_step)
                     # A launcher ends the other ranks as soon as it sees the first one gone.
                     self._runtime.barrier()
                     self._stop.check(f"`{self._go_on}` goes on from step "
                                      f"{next_step} of {stage.name}")  # fmt: skip
-                elif time.perf_counter() - saved > self._checkpoint_every:
+                elif is_due:
                     save_state(next_step)
                     saved = time.perf_counter()
 
@@ -285,15 +291,18 @@ class Runner:
             events = read_metrics(self._folder.path / METRICS)
             self._shared.put(stage, self._folder.weights(stage.name), events)
 
-    def _is_stopping(self) -> bool:
-        """Whether any rank was asked to stop: then all do, at the same step."""
+    def _agree(self, is_due: bool = False) -> bool:
+        """Whether some rank finds a save due; who was asked to stop tells the others.
+
+        So all do it at the same step. The message stays on the CPU: no GPU is waited for.
+        """
         if self._runtime.world_size > 1:
-            own = torch.tensor([self._stop.signal or 0], device=self._runtime.device)
-            asked = int(self._runtime.largest(own))
+            own = torch.tensor([self._stop.signal or 0, int(is_due)])
+            asked, due = self._runtime.largest(own).tolist()
             if asked:  # a flag is never taken down: a signal may come while ranks compare theirs
                 self._stop.signal = asked
-            return asked > 0
-        return self._stop.signal is not None
+            return bool(due)
+        return is_due
 
     def _keep(self, stage: TrainStage, net: nn.Module) -> None:
         faults.reached("validation begins")

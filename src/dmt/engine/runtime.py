@@ -1,6 +1,6 @@
-"""Where and how a run computes: device, precision, ranks. Nothing about models or data.
+"""Where and how a run computes: device, precision, what ranks tell each other. No models, no data.
 
-The only file that talks to torch.distributed; on one process every reduction is a no-op.
+How ranks find each other is `meeting`'s; on one process every reduction is a no-op.
 """
 
 from __future__ import annotations
@@ -8,21 +8,20 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 
 from dmt.core import hashed
+from dmt.engine.meeting import RANK_TIMEOUT, company, meet
 from dmt.errors import EnvironmentFault, SettingError
 
 Precision = Literal["fp32", "bf16", "fp16"]
-_RENDEZVOUS_LIMIT = timedelta(minutes=5)
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -56,7 +55,7 @@ class Runtime:
         """The sum over ranks, the same bits on every rank."""
         if self.world_size > 1:
             value = value.clone()
-            with _company():
+            with company():
                 dist.all_reduce(value)
         return value
 
@@ -64,7 +63,7 @@ class Runtime:
         """The maximum over ranks, on every rank."""
         if self.world_size > 1:
             value = value.clone()
-            with _company():
+            with company():
                 dist.all_reduce(value, dist.ReduceOp.MAX)
         return value
 
@@ -77,41 +76,74 @@ class Runtime:
         """Replace every gradient by its sum over ranks, in one message.
 
         The loss was divided by the count of all ranks before, so the sum is the gradient of the
-        whole batch; DDP's mean of per-rank means would not be.
+        whole batch; DDP's mean of per-rank means would not be. BatchNorm's running statistics
+        travel along and become the ranks' mean: all ranks hold the same network at every step, so
+        a checkpoint of one is that of all.
         """
         if self.world_size == 1:
             return
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        with _company():
+        buffers = [each for each in module.buffers() if each.is_floating_point()]
+        flat = torch.cat([each.reshape(-1).float() for each in (*gradients, *buffers)])
+        with company():
             dist.all_reduce(flat)
-        for gradient, part in zip(
-            gradients, flat.split([g.numel() for g in gradients]), strict=True
-        ):
+        parts = flat.split([each.numel() for each in (*gradients, *buffers)])
+        for gradient, part in zip(gradients, parts, strict=False):
             gradient.copy_(part.view_as(gradient))
+        for buffer, part in zip(buffers, parts[len(gradients) :], strict=True):
+            buffer.copy_(part.view_as(buffer) / self.world_size)
 
     def gather(self, value: Tensor) -> Tensor:
         """The ranks' equally long pieces, joined in rank order."""
         if self.world_size == 1:
             return value
         pieces = [torch.empty_like(value) for _ in range(self.world_size)]
-        with _company():
+        with company():
             dist.all_gather(pieces, value.contiguous())
         return torch.cat(pieces)
+
+    def join(self, value: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The ranks' pieces of known, different lengths, joined in rank order."""
+        if self.world_size == 1:
+            return value
+        longest = max(lengths)
+        padded = value.new_zeros(longest, *value.shape[1:])
+        padded[: len(value)] = value
+        pieces = self.gather(padded).split(longest) if longest else [value]
+        return torch.cat([piece[:num] for piece, num in zip(pieces, lengths, strict=False)])
+
+    def first_text(self, text: str) -> str:
+        """What the first rank says, on every rank."""
+        if self.world_size == 1:
+            return text
+        own = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        length = self.gather(torch.tensor([len(own)]))[0]
+        said = own if self.is_writer else torch.empty(int(length), dtype=torch.uint8)
+        with company():
+            dist.broadcast(said, 0)
+        return bytes(said.tolist()).decode()
+
+    def digests(self, digest: bytes) -> list[bytes]:
+        """Every rank's digest, all equally long, in rank order."""
+        pieces = self.gather(torch.tensor(list(digest), dtype=torch.uint8))
+        return [bytes(piece.tolist()) for piece in pieces.split(len(digest))]
 
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.world_size > 1:
-            with _company():
+            with company():
                 dist.barrier()
 
 
-def open_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
+def open_runtime(
+    device: str = "auto", precision: str = "auto", rank_timeout: float = RANK_TIMEOUT
+) -> Runtime:
     """Choose device and precision, and join the other ranks if a launcher started several.
 
     Args:
         device: auto (CUDA, then MPS, then CPU), or a torch device such as cpu, cuda, cuda:1, mps.
         precision: auto (bf16 where the hardware has it, else fp32), fp32, bf16 or fp16.
+        rank_timeout: seconds that a rank waits for another one, at the meeting and ever after.
 
     Raises:
         EnvironmentFault: the device is not there, or the ranks did not meet in time.
@@ -138,7 +170,7 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
         torch.cuda.set_device(chosen)  # what is seeded and waited for is the current device
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    rank, world_size, mesh = _join_ranks(chosen)
+    rank, world_size, mesh = meet(chosen, rank_timeout)
     return Runtime(chosen, kind, rank, world_size, mesh, tuple(notes))
 
 
@@ -168,29 +200,11 @@ def hardware(runtime: Runtime) -> str:
     )
 
 
-@contextlib.contextmanager
-def _company() -> Iterator[None]:
-    """Within, a rank that finds itself left by another says just that.
-
-    Raises:
-        EnvironmentFault: a rank has ended, or cannot be reached any more.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and "onnection" not in str(error):
-            raise
-        raise EnvironmentFault(
-            "another of the processes that train together has ended, so this one ends as well; "
-            "see what that one said, then `dmt resume` goes on"
-        ) from error
-
-
 def _device(name: str) -> torch.device:
     has_mps = torch.backends.mps.is_available()
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            return _own_gpu(torch.cuda.device_count())
         return torch.device("mps" if has_mps else "cpu")
     try:
         device = torch.device(name)
@@ -206,12 +220,18 @@ def _device(name: str) -> torch.device:
                 f"device={name} is not there: this machine shows {found}; use device=auto"
             )
         if device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % count)
+            device = _own_gpu(count)
     elif device.type == "mps" and not has_mps:
         raise EnvironmentFault("device=mps is not there on this machine; use device=auto")
     elif device.type not in {"cpu", "cuda", "mps"}:
         raise SettingError(f"device={name} is not supported; use auto, cpu, cuda, cuda:1 or mps")
     return device
+
+
+def _own_gpu(count: int) -> torch.device:
+    """The GPU of this rank; a launcher may also show each rank its own alone."""
+    local_rank = os.environ.get("LOCAL_RANK", "")
+    return torch.device("cuda", (int(local_rank) if local_rank.isdecimal() else 0) % count)
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -223,24 +243,3 @@ def has_fast_bf16(device: torch.device) -> bool:
         checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
         return any(bool(getattr(torch.cpu, name, bool)()) for name in checks)
     return False
-
-
-def _join_ranks(device: torch.device) -> tuple[int, int, DeviceMesh | None]:
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1:
-        return 0, 1, None
-    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
-    if missing:
-        raise EnvironmentFault(
-            f"WORLD_SIZE={world_size} but {', '.join(missing)} is not set; start ranks with "
-            "torchrun, or unset WORLD_SIZE for one process"
-        )
-    if not dist.is_initialized():
-        try:
-            dist.init_process_group(
-                "nccl" if device.type == "cuda" else "gloo", timeout=_RENDEZVOUS_LIMIT
-            )
-        except (RuntimeError, ValueError) as error:
-            raise EnvironmentFault(f"the {world_size} ranks did not meet: {error}") from error
-    mesh = init_device_mesh(device.type, (1, world_size), mesh_dim_names=("peer", "data"))
-    return dist.get_rank(), world_size, mesh

@@ -21,6 +21,7 @@ from dmt.engine.runtime import Runtime
 from dmt.errors import SettingError
 
 PIXELS_AT_ONCE = 1 << 19
+_FEWEST = 8  # batches of images of one size
 """Pixels that go through a network together; a single larger image or window goes alone."""
 
 
@@ -80,22 +81,23 @@ def forward_scenes(
     runtime: Runtime,
     workers: int,
 ) -> Generator[tuple[int, Tensor], None, None]:
-    """Every image's id and `scene_logits` (K, H, W); each goes through the network once.
+    """This rank's images' ids and `scene_logits` (K, H, W); each goes through the network once.
 
     Images of one size go together, so ids come sorted by size, not in the order asked; for the
-    same ids it is the same order.
+    same ids it is the same order. What forms a batch depends on the ids alone, and ranks take whole
+    batches in turn, so any number of ranks has the same answers to the last bit.
 
     Args:
         net: as in `scene_logits`.
         pool: the images.
-        ids: int64 (N,), on the CPU.
+        ids: int64 (N,), on the CPU, of all ranks.
         inference, runtime: as in `scene_logits`.
         workers: threads that read ahead; 0 reads in the caller's.
 
     Raises:
         DataError: an image has become unreadable since it was checked.
     """
-    batches = list(_same_size(pool, ids))
+    batches = list(_same_size(pool, ids))[runtime.rank :: runtime.world_size]
     calls: Iterator[list[Callable[[], NDArray[np.uint8]]]] = (
         [partial(pool.image, id) for id in batch] for batch in batches
     )
@@ -123,11 +125,14 @@ def shard_ids(ids: Tensor, runtime: Runtime) -> Tensor:
 
 
 def _same_size(pool: ScenePool, ids: Tensor) -> Iterator[list[int]]:
-    """The ids in batches of equal size, of at most `PIXELS_AT_ONCE` pixels or of one image."""
+    """The ids in batches of equal size, of at most `PIXELS_AT_ONCE` pixels or of one image.
+
+    There are a few batches even of few images, for ranks to share.
+    """
     sizes, group = np.unique(pool.sizes[ids.numpy()], axis=0, return_inverse=True)
     for number, (height, width) in enumerate(sizes.tolist()):
         members = ids[torch.from_numpy(group.reshape(-1) == number)].tolist()
-        num = max(1, PIXELS_AT_ONCE // (height * width))
+        num = max(1, min(PIXELS_AT_ONCE // (height * width), len(members) // _FEWEST))
         for start in range(0, len(members), num):
             yield members[start : start + num]
 

@@ -40,7 +40,7 @@ def make_method(
         view: the augmented copy of a batch that a student trains on.
         views: a weak and a strong copy of unlabeled samples.
         num_classes: K.
-        runtime: for what a method sums over ranks.
+        runtime: for what a method sums over ranks, and how many share a batch.
     """
     online, spec = stage.online, stage.fit
     if online is None:
@@ -54,6 +54,7 @@ def make_method(
             mixup=spec.mixup,
             keep_max=spec.keep_max,
             num_blocks=spec.num_blocks,
+            num_ranks=runtime.world_size,
         )
     if online.kind == "mixmatch":
         assert online.views is not None
@@ -68,6 +69,7 @@ def make_method(
             ramp_share=online.ramp or 0.0,
             mixup=spec.mixup,
             num_blocks=spec.num_blocks,
+            num_ranks=runtime.world_size,
         )
     return OnlinePseudoLabels(
         view, views, num_classes, online, stage.weighting, runtime, len(stage.together)

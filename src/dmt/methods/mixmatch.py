@@ -32,7 +32,8 @@ class MixMatch:
         unlabeled_weight: of the squared error.
         ramp_share: share of the steps over which that weight rises.
         mixup: Beta's parameter (paper: 0.75); 0 for none.
-        num_blocks: mixup pairs inside this many consecutive blocks of the batch.
+        num_blocks: mixup pairs inside this many consecutive blocks of the whole batch.
+        num_ranks: of which each has as much of the batch.
 
     Source: MixMatch (Berthelot et al., 2019), algorithm 1, eq. 2–10. Departures: the network
     learns on the first of the views, not on all, so that a step trains on as many images as that
@@ -53,6 +54,7 @@ class MixMatch:
         ramp_share: float,
         mixup: float,
         num_blocks: int = 1,
+        num_ranks: int = 1,
     ) -> None:
         self._view = view
         self._views = views
@@ -63,6 +65,7 @@ class MixMatch:
         self._ramp_share = ramp_share
         self._mixup = mixup
         self._num_blocks = num_blocks
+        self._num_ranks = num_ranks
 
     def begin(self, averages: Mapping[str, nn.Module]) -> None:
         """Nothing: the network guesses by itself."""
@@ -79,12 +82,13 @@ class MixMatch:
         target = one_hot(batch.label, self._num_classes).index_copy(0, places, guess)
         if self._mixup:
             mix = draw_mix(
-                len(batch.ids),
+                self._num_ranks * len(batch.ids),
                 self._mixup,
                 position.seed,
                 position.stage,
                 position.step,
                 num_blocks=self._num_blocks,
+                slots=batch.slots,
                 device=images.device,
             )
             images, target = mix(images), mix(target)

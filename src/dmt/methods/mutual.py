@@ -31,7 +31,8 @@ class WeightedPseudoLabels:
         has_ramp: γ · exp(−5 (1 − t/T)²) over the stage instead of constant γ.
         mixup: Beta's parameter, 0 for none.
         keep_max: λ ← max(λ, 1 − λ).
-        num_blocks: mixup pairs inside this many consecutive blocks of the batch.
+        num_blocks: mixup pairs inside this many consecutive blocks of the whole batch.
+        num_ranks: of which each has as much of the batch.
     """
 
     learners: tuple[str, ...] = (_STUDENT,)
@@ -48,6 +49,7 @@ class WeightedPseudoLabels:
         mixup: float,
         keep_max: bool,
         num_blocks: int = 1,
+        num_ranks: int = 1,
     ) -> None:
         self._view = view
         self._num_classes = num_classes
@@ -57,6 +59,7 @@ class WeightedPseudoLabels:
         self._mixup = mixup
         self._keep_max = keep_max
         self._num_blocks = num_blocks
+        self._num_ranks = num_ranks
 
     def begin(self, averages: Mapping[str, nn.Module]) -> None:
         """Nothing: the teacher has labeled before."""
@@ -88,13 +91,14 @@ class WeightedPseudoLabels:
                 logits = net(batch.images)
             label, weight, sums = self._weights(logits, batch, position)
         mix = draw_mix(
-            len(batch.ids),
+            self._num_ranks * len(batch.ids),
             self._mixup,
             position.seed,
             position.stage,
             position.step,
             keep_max=self._keep_max,
             num_blocks=self._num_blocks,
+            slots=batch.slots,
             device=batch.images.device,
         )
         sums_of_loss = weighted_cross_entropy(

@@ -19,7 +19,7 @@ from dmt.data.splits import Split, dms_subsets
 from dmt.data.transforms import Augmentation, strong, weak
 from dmt.engine.examples import Examples
 from dmt.engine.finite import refuse_unless_all
-from dmt.engine.forward import ensembles, forward, probabilities, shard, unshard
+from dmt.engine.forward import Share, ensembles, forward, probabilities
 from dmt.engine.likeness import Comparison, spread
 from dmt.engine.oracle import all_labels
 from dmt.engine.order import own_slots, rows
@@ -35,6 +35,7 @@ from dmt.records import ClassSelection, Confusion, ErrorDetection
 from dmt.tasks.image_examples import mistakes, reliabilities, unlabeled_examples
 
 _NO_CLASS = -1
+_NOTHING = torch.empty(0, dtype=torch.uint8)
 _LOOKED_BACK = 500  # labeled images that are looked at beside the validation part, at most
 _SHOWN_FROM = 500  # images of the pool among which those worth showing are looked for, at most
 _CHECKED = 1000  # images of the pool in which scores look for wrong pseudo labels, at most
@@ -152,24 +153,24 @@ class Classification:
 
     def label(self, stage: LabelStage, net: nn.Module, folder: Path, twin: Path | None) -> Labeling:
         """See `Task.label`."""
-        split = self._splits[stage.fold]
+        split, runtime = self._splits[stage.fold], self._runtime
         ids = torch.from_numpy(split.unlabeled.copy())
-        answers = [
-            (predict(logits), logits.isfinite().all(dim=1))
-            for logits in forward(net, self._pool, shard(ids, self._runtime), self._runtime)
-        ]
-        label, code, is_finite = (
-            unshard(torch.cat(parts), len(ids), self._runtime).cpu()
-            for parts in zip(*((p.label, p.code, good.int()) for p, good in answers), strict=True)
-        )
-        refuse_unless_all(is_finite.bool(), ids)
-        if self._runtime.is_writer:
-            ImageLabels.write(
-                folder, ids, label, code, len(self.classes),
-                fraction=stage.fraction, is_class_balanced=stage.is_class_balanced,
-                seed=self._seed, where=stage.name,
-            )  # fmt: skip
-        self._runtime.barrier()
+        mine = Share(ids, runtime)
+        label, code, is_finite = [_NOTHING.long()], [_NOTHING.int()], [_NOTHING]
+        for logits in forward(net, self._pool, mine.batches, runtime):
+            said = predict(logits)
+            label.append(said.label.cpu())
+            code.append(said.code.cpu())
+            is_finite.append(logits.isfinite().all(dim=1).cpu().byte())
+        # After the last image, so that all ranks stop together.
+        refuse_unless_all(mine.join(is_finite, _NOTHING).bool(), ids)
+        ImageLabels.write(
+            folder, ids[mine.rows], torch.cat(label), torch.cat(code), len(self.classes),
+            fraction=stage.fraction, is_class_balanced=stage.is_class_balanced,
+            seed=self._seed, where=stage.name, num=len(ids),
+            part=runtime.rank, num_parts=runtime.world_size, meet=runtime.barrier,
+        )  # fmt: skip
+        runtime.barrier()
         store = ImageLabels(folder)
         found = self._describe(store, split.hidden, stage.is_class_balanced)
         return found if twin is None else found._replace(likeness=_compare(store, twin))
@@ -233,20 +234,23 @@ class Classification:
         """See `Task.detect_errors`."""
         store, rows = ImageLabels(folder), torch.from_numpy(self._checked(stage))
         ids, label = store.ids[rows], store.label[rows]
-        mine = shard(ids, self._runtime)
+        mine = Share(ids, self._runtime)
+        nothing = torch.empty(0, len(self.classes))
         logits = [
-            torch.cat([each.cpu() for each in forward(net, self._pool, mine, self._runtime)])
+            torch.cat([nothing, *(
+                each.cpu() for each in forward(net, self._pool, mine.batches, self._runtime)
+            )])
             for net in (teacher, other)
             if net is not None
-        ]
+        ]  # fmt: skip
         scores = error_scores(
-            logits[0], logits[1] if other else None, shard(label, self._runtime), *stage.gammas
+            logits[0], logits[1] if other else None, label[mine.rows], *stage.gammas
         )
         return detect_in_images(
             ids.numpy(),
             label.numpy(),
             store.is_selected[rows].numpy(),
-            {name: unshard(each, len(ids), self._runtime).numpy() for name, each in scores.items()},
+            {name: mine.join([each], each).numpy() for name, each in scores.items()},
             self._splits[stage.fold].hidden,
         )
 

@@ -13,13 +13,13 @@ from dmt.data.hidden import HiddenMasks
 from dmt.engine.finite import refuse_unless_all
 from dmt.engine.forward import ensembles
 from dmt.engine.runtime import Runtime
-from dmt.engine.scene_forward import shard_ids
 from dmt.metrics.hidden_scores import score_mask, sureness_of_mask
 from dmt.metrics.reliability import no_counts
 
 Counts = NDArray[np.int64]
 Ask = Callable[[nn.Module, Tensor], Iterator[tuple[int, Tensor]]]
-"""From a network and ids to every id and its logits (K, H, W), in one order for the same ids."""
+"""From a network and the ids of all ranks to the ids of this one and their logits (K, H, W), in one
+order for the same ids."""
 
 
 def count_scenes(
@@ -52,8 +52,8 @@ def count_scenes(
     counts = {name: np.zeros((len(hidden), num_classes, num_classes), np.int64) for name in names}
     sure = {name: no_counts() for name in names if name in reliable}
     num_missed = np.zeros(len(hidden), dtype=np.int64)
-    mine = shard_ids(torch.from_numpy(hidden.ids.copy()), runtime)
-    for found in zip(*(ask(net, mine) for net in nets.values()), strict=True):
+    ids = torch.from_numpy(hidden.ids.copy())
+    for found in zip(*(ask(net, ids) for net in nets.values()), strict=True):
         (id_,) = {each for each, _ in found}
         num_missed[place_of[id_]] = sum(not bool(each.isfinite().all()) for _, each in found)
         probs = {name: logits.softmax(dim=0) for name, (_, logits) in zip(nets, found, strict=True)}
@@ -63,7 +63,7 @@ def count_scenes(
             if name in sure:
                 sure[name] += sureness_of_mask(id_, label, confidence.cpu().numpy(), hidden)
     is_answered = torch.from_numpy(over_ranks(num_missed, runtime) == 0)
-    refuse_unless_all(is_answered, torch.from_numpy(hidden.ids.copy()))
+    refuse_unless_all(is_answered, ids)
     return (
         {name: over_ranks(count, runtime) for name, count in counts.items()},
         {name: over_ranks(count, runtime) for name, count in sure.items()},

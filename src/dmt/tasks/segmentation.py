@@ -186,10 +186,10 @@ class Segmentation:
     def label(self, stage: LabelStage, net: nn.Module, folder: Path, twin: Path | None) -> Labeling:
         """See `Task.label`."""
         split, runtime = self._splits[stage.fold], self._runtime
-        mine = shard_ids(torch.from_numpy(split.unlabeled.copy()), runtime)
+        pool = torch.from_numpy(split.unlabeled.copy())
         writer = PixelLabelWriter(folder, len(self.classes), part=runtime.rank)
         num_missed = torch.zeros(len(split.unlabeled), dtype=torch.int64)
-        for id_, logits in self._logits(net, mine):
+        for id_, logits in self._logits(net, pool):
             if bool(logits.isfinite().all()):
                 said = predict(logits.unsqueeze(0))
                 writer.add(id_, said.label[0], said.code[0])
@@ -197,7 +197,7 @@ class Segmentation:
                 num_missed[int(np.searchsorted(split.unlabeled, id_))] = 1
         # After the last image, so that all ranks stop together.
         num_missed = runtime.sum(num_missed.to(runtime.device)).cpu()
-        refuse_unless_all(num_missed == 0, torch.from_numpy(split.unlabeled.copy()))
+        refuse_unless_all(num_missed == 0, pool)
         writer.finish(
             runtime.sum(writer.counts.to(runtime.device)).cpu(),
             fraction=stage.fraction,
@@ -263,8 +263,8 @@ class Segmentation:
         """See `Task.detect_errors`."""
         ids = self._checked(stage)
         scenes = draw_pixels(PixelLabels(folder), ids, self._seed)
-        mine = shard_ids(torch.from_numpy(ids), self._runtime)
-        logits = [self._logits(net, mine) for net in (teacher, other) if net is not None]
+        checked = torch.from_numpy(ids)
+        logits = [self._logits(net, checked) for net in (teacher, other) if net is not None]
         scores = pixel_scores(scenes, logits, stage.gammas, self._runtime)
         return detect_in_scenes(scenes, scores, self._splits[stage.fold].hidden, self._blocks)
 
@@ -316,7 +316,7 @@ class Segmentation:
             for some in zip(*by_fold, strict=True)
         )
         wrong = worst_scenes(
-            self._logits, models, tests, counts["ensemble" if "ensemble" in counts else "a"]
+            self._whole_logits, models, tests, counts["ensemble" if "ensemble" in counts else "a"]
         )
         blocks, supervised = self._blocks[ids], counts.get("supervised")
 
@@ -348,7 +348,7 @@ class Segmentation:
         ids = self._splits[None].unlabeled
         ids = ids[spread(len(ids), _SHOWN_FROM)]
         return Examples(
-            unlabeled_examples(self._logits, peers, ids), len(ids), len(ids) * len(peers)
+            unlabeled_examples(self._whole_logits, peers, ids), len(ids), len(ids) * len(peers)
         )
 
     def num_forward(self, stage: TrainStage | LabelStage) -> int:
@@ -360,6 +360,11 @@ class Segmentation:
 
     def _logits(self, net: nn.Module, ids: Tensor) -> Iterator[tuple[int, Tensor]]:
         return forward_scenes(net, self._pool, ids, self._inference, self._runtime, self._workers)
+
+    def _whole_logits(self, net: nn.Module, ids: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Of all ids on every rank: for the few images that are shown."""
+        alone = Runtime(self._runtime.device, self._runtime.precision)
+        return forward_scenes(net, self._pool, ids, self._inference, alone, self._workers)
 
 
 def _compare(store: PixelLabels, twin: Path) -> Likeness | None:

@@ -138,6 +138,7 @@ def test_every_image_goes_through_once_whatever_the_batches(
     pool: ScenePool, workers: int, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scene_forward, "PIXELS_AT_ONCE", budget)
+    monkeypatch.setattr(scene_forward, "_FEWEST", 1)
     net = Pixelwise(3)
     asked = torch.tensor([6, 0, 3, 4, 2, 1])
     found = dict(forward_scenes(net, pool, asked, Inference(), CPU, workers))
@@ -191,6 +192,16 @@ def test_modes_are_put_back_when_the_network_fails() -> None:
             scene_logits(net, noise(1, 3, 5, 5), inference, CPU)
         assert net.training
     assert torch.is_grad_enabled()
+
+
+def test_ranks_take_whole_batches_and_each_image_once(pool: ScenePool) -> None:
+    ids, seen = torch.tensor([6, 0, 3, 4, 2, 1]), []
+    for rank in range(2):
+        runtime, net = Runtime(torch.device("cpu"), rank=rank, world_size=2), Pixelwise(3)
+        found = [id for id, _ in forward_scenes(net, pool, ids, Inference(), runtime, 0)]
+        assert len(found) == 3
+        seen += found
+    assert sorted(seen) == sorted(ids.tolist())
 
 
 def test_mixed_precision_still_gives_float32() -> None:
