@@ -17,12 +17,13 @@ API = (
     "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
     "compare_words", "run_figures",
     "peers", "auditing", "reviewing", "review_pictures",
-    "correcting", "continuing",
+    "correcting", "continuing", "labeling", "label_parts",
 )  # one row of the house  # fmt: skip
 COMMAND = (
     "cli",
     "board_command",
     "review_command",
+    "label_command",
     "live",
     "printing",
     "options",
@@ -38,6 +39,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "cli": (*EVERYTHING, *API, *COMMAND),
     "board_command": ("insight", "printing", "options"),
     "review_command": ("reviewing", "correcting", "live", "printing", "options"),
+    "label_command": ("labeling", "data.pools", "printing", "options"),
     "live": ("engine.stage",),
     "printing": (),
     "options": (),

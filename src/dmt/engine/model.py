@@ -55,7 +55,7 @@ class Model:
         self._networks = networks
         self._other = other
         self._runtime = runtime
-        self._workers = workers
+        self.workers = workers
 
     def predict(self, images: Sequence[Any] | NDArray[Any] | Tensor) -> Predictions:
         """Class, confidence and agreement of images.
@@ -100,6 +100,22 @@ class Model:
             except NotFiniteError as error:
                 raise DataError(_no_answer([part[index] for index in error.ids])) from error
 
+    def predict_squares(self, images: Tensor) -> tuple[Predictions, list[Tensor]]:
+        """What the model decides, and what every network says by itself, of images as they are.
+
+        Args:
+            images: uint8 (B, 3, image_size, image_size).
+
+        Raises:
+            NotFiniteError: a network has no finite answer; its ids count within `images`.
+        """
+        pool = MemoryPool(images.to(self._runtime.device))
+        ids = torch.arange(len(images))
+        probs = [
+            probabilities(net, pool, ids, len(self.classes), self._runtime) for net in self._all
+        ]
+        return self._decide(probs), probs
+
     def features(
         self, images: Sequence[Any] | NDArray[Any] | Tensor, size: int = 512
     ) -> NDArray[np.float32]:
@@ -128,7 +144,7 @@ class Model:
                 num=len(part),
                 size=self.image_size,
                 device=self._runtime.device,
-                workers=self._workers,
+                workers=self.workers,
             )
             yield part, MemoryPool(pool.batch(torch.arange(len(part))))
 

@@ -106,12 +106,15 @@ class Runtime:
                 dist.barrier()
 
 
-def open_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
+def open_runtime(
+    device: str = "auto", precision: str = "auto", *, is_alone: bool = False
+) -> Runtime:
     """Choose device and precision, and join the other ranks if a launcher started several.
 
     Args:
         device: auto (CUDA, then MPS, then CPU), or a torch device such as cpu, cuda, cuda:1, mps.
         precision: auto (bf16 where the hardware has it, else fp32), fp32, bf16 or fp16.
+        is_alone: whether to leave the other ranks alone, where each does work of its own.
 
     Raises:
         EnvironmentFault: the device is not there, or the ranks did not meet in time.
@@ -138,7 +141,7 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
         torch.cuda.set_device(chosen)  # what is seeded and waited for is the current device
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    rank, world_size, mesh = _join_ranks(chosen)
+    rank, world_size, mesh = (0, 1, None) if is_alone else _join_ranks(chosen)
     return Runtime(chosen, kind, rank, world_size, mesh, tuple(notes))
 
 

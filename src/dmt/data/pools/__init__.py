@@ -1,0 +1,103 @@
+"""From what a person names to a pool of any size; each kind is read in a file of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dmt.data.decode import shown
+from dmt.data.finding import refuse_bad_name
+from dmt.data.pools.items import BigPool, Shard
+from dmt.data.pools.listed import file_shards, names_below, names_in_list
+from dmt.data.pools.parquet_shards import Columns, parquet_shards
+from dmt.data.pools.path_index import MANIFEST, PathIndex, write_index
+from dmt.data.pools.places import Place, find_places, is_pattern, is_remote
+from dmt.data.pools.tar_shards import TarShard
+from dmt.errors import DataError
+
+SHARD_SIZE = 10_000
+_LISTS = (".csv", ".txt")
+_TAR, _PARQUET = (".tar",), (".parquet", ".pq")
+
+
+def open_big_pool(
+    address: str,
+    *,
+    index: Path,
+    shard_size: int = SHARD_SIZE,
+    columns: Columns | None = None,
+    follow_links: bool = False,
+) -> BigPool:
+    """What a person names as a pool, in shards; no image is read.
+
+    Args:
+        address: a folder of images; a list of them (`.txt` a path a line, `.csv` with a column
+            `path`); tar shards or Parquet files: one, a pattern (`pool-{000..099}.tar`, `*`), or
+            a folder that holds them. Of the last two also addresses that fsspec knows.
+        index: a folder where the names of files are kept, once they were gathered; several
+            processes may gather them at once.
+        shard_size: images a shard where the pool has none of its own; rows of a Parquet shard at
+            least.
+        columns: of Parquet.
+        follow_links: whether links and paths may leave the folder of a pool.
+
+    Raises:
+        DataError: there is no such pool, or none that can be read.
+        SettingError: a column that is not there.
+        EnvironmentFault: a package is missing.
+    """
+    refuse_bad_name(address)
+    columns = columns or Columns()
+    path = Path(os.path.abspath(os.path.expanduser(address)))
+    is_plain = not is_remote(address) and not is_pattern(address)
+    if is_plain and path.is_file() and path.suffix.lower() in _LISTS:
+        return _of_files(path, index, shard_size, follow_links)
+    places = find_places(address, (*_TAR, *_PARQUET), follow_links=follow_links)
+    tars = [each for each in places if each.name.lower().endswith(_TAR)]
+    tables = [each for each in places if each.name.lower().endswith(_PARQUET)]
+    is_folder = is_plain and path.is_dir()
+    if tars and tables:
+        raise DataError(
+            f"{shown(address)} holds tar shards and Parquet files: name those that are meant, for "
+            "example POOL/*.tar"
+        )
+    if tars:
+        shards = [TarShard(each) for each in tars]
+        return BigPool("tar", shards, _digest(tars, [0] * len(tars)))
+    if tables:
+        found, counts = parquet_shards(tables, columns, shard_size, follow_links=follow_links)
+        of_shards = [each.place for each in found]
+        return BigPool("parquet", _some(found, address), _digest(of_shards, counts))
+    if is_folder:
+        return _of_files(path, index, shard_size, follow_links)
+    raise DataError(
+        f"{shown(address)} is no pool: give a folder of images, a list of them (.txt, .csv), tar "
+        "shards (.tar) or Parquet files"
+    )
+
+
+def _of_files(path: Path, index: Path, shard_size: int, follow_links: bool) -> BigPool:
+    """A folder of images or a list of them; gathered once."""
+    if not (index / MANIFEST).is_file():
+        is_folder = path.is_dir()
+        names = names_below(path, follow_links=follow_links) if is_folder else names_in_list(path)
+        write_index(index, names)
+    known = PathIndex(index)
+    root = path if path.is_dir() else path.parent
+    shards = file_shards(known, root, shard_size, follow_links=follow_links)
+    return BigPool("files", _some(shards, str(path)), known.sha256)
+
+
+def _some(shards: Sequence[Shard], address: str) -> Sequence[Shard]:
+    if not shards:
+        raise DataError(f"there is no image in {shown(address)}")
+    return shards
+
+
+def _digest(places: Sequence[Place], counts: Sequence[int]) -> str:
+    digest = hashlib.sha256()
+    for place, num in zip(places, counts, strict=True):
+        digest.update(f"{len(place.name)}:{place.name}{place.num_bytes},{num};".encode())
+    return digest.hexdigest()
