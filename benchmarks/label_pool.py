@@ -55,8 +55,8 @@ def label_twice(folder: Path, num: int, num_shards: int, *, is_whole: bool) -> N
     if is_whole:
         seconds, peak = label(run, pool, outs["whole"])
         print(
-            f"{num:,} images in {num_shards} shards: {seconds:.0f} s, {num / seconds:,.0f} images/s "
-            f"from start to end, at most {peak:.0f} MB"
+            f"{num:,} images in {num_shards} shards: {seconds:.0f} s from start to end, "
+            f"{num / seconds:,.0f} images/s, at most {peak:.0f} MB"
         )
     total = 0.0
     for share in (*KILLED_AT, None):

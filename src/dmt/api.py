@@ -27,6 +27,7 @@ from dmt.models.segmenters import is_segmenter
 from dmt.records import REPORT, Summary, is_finished, read_summary
 from dmt.session import Session
 from dmt.setting_checks import check_combinations, check_method, check_task
+from dmt.tracking import tracked
 from dmt.using import evaluate, load, settings_of
 
 __all__ = ["Model", "Run", "Segmenter", "evaluate", "load", "resume", "settings_for", "train"]
@@ -128,8 +129,13 @@ def begin(
     path = Path(settings.out) if settings.out else _free_name(catalog.name, settings)
     runtime.barrier()  # every rank has looked for a free name before one of them takes it
     folder = RunFolder(path, is_writer=runtime.is_writer)
-    with folder.locked(is_new=True):
-        return Run(path, Session(catalog, settings, folder, runtime, listener, shared).begin())
+    is_writer = runtime.is_writer
+    with (
+        folder.locked(is_new=True),
+        tracked(listener, settings, path, is_writer=is_writer, is_new=True) as heard,
+    ):
+        session = Session(catalog, settings, folder, runtime, heard, shared)
+        return Run(path, heard.finish(session.begin()))
 
 
 def resume(
@@ -175,8 +181,10 @@ def resume(
         folder.load_progress()
         assert settings.dataset is not None
         catalog = open_catalog(settings.dataset, follow_links=follow_links)
-        session = Session(catalog, settings, folder, runtime, listener or Quiet(), shared)
-        return Run(path, session.go_on())
+        quiet = listener or Quiet()
+        with tracked(quiet, settings, path, is_writer=runtime.is_writer, is_new=False) as heard:
+            session = Session(catalog, settings, folder, runtime, heard, shared)
+            return Run(path, heard.finish(session.go_on()))
 
 
 def _refuse_beginning(path: Path) -> None:

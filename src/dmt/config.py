@@ -63,6 +63,7 @@ _TEXTS = {"out", "recipe", "model", "data.group", "data.test_group", "data.label
 # Settings that may be changed between two sessions of a run.
 _MAY_CHANGE = {
     *PERMISSIONS, "dataset", "recipe", "out", "workers", "checkpoint_every", "data.memory_limit",
+    "track.to",
 }  # fmt: skip
 
 

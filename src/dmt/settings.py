@@ -249,7 +249,9 @@ class Peers(_Group):
 class Track(_Group):
     """Where figures go besides the run's folder."""
 
-    to: Literal["none"] = Field("none", description="others are not available yet")
+    to: Literal["none", "tensorboard", "mlflow", "wandb"] = Field(
+        "none", description="each needs its extra, such as dmt[mlflow] (docs/tracking.md)"
+    )
 
 
 def _parse_budget(value: Any) -> Any:

@@ -17,7 +17,7 @@ API = (
     "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
     "compare_words", "run_figures",
     "peers", "auditing", "reviewing", "review_pictures",
-    "correcting", "continuing", "labeling", "label_parts",
+    "correcting", "continuing", "labeling", "label_parts", "tracking", "trackers",
 )  # one row of the house  # fmt: skip
 COMMAND = (
     "cli",

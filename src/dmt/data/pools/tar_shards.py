@@ -67,8 +67,8 @@ class _StrictHeader(tarfile.TarInfo):
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> _StrictHeader:
         try:
-            return super().fromtarfile(archive)  # type: ignore[return-value]
-        except tarfile.EOFHeaderError:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error) or "damaged header") from error
