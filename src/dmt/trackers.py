@@ -114,7 +114,11 @@ class MLflow:
 
 
 class Wandb:
-    """A run of W&B, by its own settings; WANDB_MODE=offline keeps it in the run's folder."""
+    """A run of W&B, by its own settings.
+
+    Its files lie where WANDB_DIR says and not in the run's folder: it makes links there that lead
+    out of it, which a run refuses.
+    """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         import wandb
@@ -123,7 +127,6 @@ class Wandb:
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", _PROJECT),
             name=path.name,
-            dir=str(path),
             id=kept_id(path, "wandb"),
             resume="allow",
             config=dict(settings),

@@ -7,7 +7,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -262,13 +261,13 @@ def test_mlflow_server_that_is_not_there(tmp_path: Path, dmt, monkeypatch) -> No
 def test_wandb_offline(tmp_path: Path, dmt, monkeypatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     run = tmp_path / "run"
     outcome = dmt("train", "digits", *SHORT, f"out={run}", "track.to=wandb")
     assert outcome.code == 0, outcome.err
     assert "failed" not in outcome.err
-    (kept,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
+    (kept,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     content = kept.read_bytes()
     assert b"round1/a/loss" in content
     assert b"final/" in content
-    assert threading.current_thread() is threading.main_thread()
-    assert dmt("report", run).code == 0  # links of W&B's own lie below the folder
+    assert dmt("report", run).code == 0  # none of its links lies there
