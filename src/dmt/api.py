@@ -13,6 +13,7 @@ from dmt.config import Peers, Settings, flat_words, may_follow_links, resolve
 from dmt.continuing import taken_over
 from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
+from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
 from dmt.engine.plan import PRESETS, peer_names
@@ -94,7 +95,8 @@ def train_with(
 ) -> Run:
     """`train` with settings as words (`key=value`) or as a mapping with dotted keys."""
     catalog = open_catalog(data, follow_links=may_follow_links(overrides))
-    return begin(catalog, checked_settings(catalog, data, overrides), listener)
+    settings = checked_settings(catalog, data, overrides)
+    return begin(_whole(catalog, settings), settings, listener)
 
 
 def checked_settings(
@@ -180,11 +182,17 @@ def resume(
             return Run(path, read_summary(path))
         folder.load_progress()
         assert settings.dataset is not None
-        catalog = open_catalog(settings.dataset, follow_links=follow_links)
+        catalog = _whole(open_catalog(settings.dataset, follow_links=follow_links), settings)
         quiet = listener or Quiet()
         with tracked(quiet, settings, path, is_writer=runtime.is_writer, is_new=False) as heard:
             session = Session(catalog, settings, folder, runtime, heard, shared)
             return Run(path, heard.finish(session.go_on()))
+
+
+def _whole(catalog: Catalog, settings: Settings) -> Catalog:
+    """A run's data with the unlabeled images that it takes from elsewhere."""
+    data = settings.data
+    return with_unlabeled(catalog, data.unlabeled, follow_links=data.follow_links)
 
 
 def _refuse_beginning(path: Path) -> None:

@@ -123,6 +123,9 @@ class Data(_Group):
     memory_limit: float = Field(
         4.0, ge=0, description="GB up to which the images are kept in memory on the device"
     )
+    unlabeled: str | None = Field(
+        None, description="more unlabeled images: a folder, a list, tar shards (docs/pools.md)"
+    )
     follow_links: bool = Field(
         False,
         description="follow links that leave the data folder; counts on the command line alone",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dmt.data.decode import shown
@@ -48,16 +48,34 @@ def open_big_pool(
         SettingError: a column that is not there.
         EnvironmentFault: a package is missing.
     """
+    found = open_shards(address, shard_size=shard_size, columns=columns, follow_links=follow_links)
+    if found is not None:
+        return found
+    path = local(address)
+    if not (index / MANIFEST).is_file():
+        write_index(index, names_in(path, follow_links=follow_links))
+    known = PathIndex(index)
+    shards = file_shards(known, root_of(path), shard_size, follow_links=follow_links)
+    return BigPool("files", _some(shards, address), known.sha256)
+
+
+def open_shards(
+    address: str,
+    *,
+    shard_size: int = SHARD_SIZE,
+    columns: Columns | None = None,
+    follow_links: bool = False,
+) -> BigPool | None:
+    """As `open_big_pool`, for tar shards and Parquet; None: a folder of images, or a list."""
     refuse_bad_name(address)
     columns = columns or Columns()
-    path = Path(os.path.abspath(os.path.expanduser(address)))
+    path = local(address)
     is_plain = not is_remote(address) and not is_pattern(address)
     if is_plain and path.is_file() and path.suffix.lower() in _LISTS:
-        return _of_files(path, index, shard_size, follow_links)
+        return None
     places = find_places(address, (*_TAR, *_PARQUET), follow_links=follow_links)
     tars = [each for each in places if each.name.lower().endswith(_TAR)]
     tables = [each for each in places if each.name.lower().endswith(_PARQUET)]
-    is_folder = is_plain and path.is_dir()
     if tars and tables:
         raise DataError(
             f"{shown(address)} holds tar shards and Parquet files: name those that are meant, for "
@@ -70,24 +88,27 @@ def open_big_pool(
         found, counts = parquet_shards(tables, columns, shard_size, follow_links=follow_links)
         of_shards = [each.place for each in found]
         return BigPool("parquet", _some(found, address), _digest(of_shards, counts))
-    if is_folder:
-        return _of_files(path, index, shard_size, follow_links)
+    if is_plain and path.is_dir():
+        return None
     raise DataError(
         f"{shown(address)} is no pool: give a folder of images, a list of them (.txt, .csv), tar "
         "shards (.tar) or Parquet files"
     )
 
 
-def _of_files(path: Path, index: Path, shard_size: int, follow_links: bool) -> BigPool:
-    """A folder of images or a list of them; gathered once."""
-    if not (index / MANIFEST).is_file():
-        is_folder = path.is_dir()
-        names = names_below(path, follow_links=follow_links) if is_folder else names_in_list(path)
-        write_index(index, names)
-    known = PathIndex(index)
-    root = path if path.is_dir() else path.parent
-    shards = file_shards(known, root, shard_size, follow_links=follow_links)
-    return BigPool("files", _some(shards, str(path)), known.sha256)
+def local(address: str) -> Path:
+    """An address on this machine as a whole path."""
+    return Path(os.path.abspath(os.path.expanduser(address)))
+
+
+def names_in(path: Path, *, follow_links: bool) -> Iterator[str]:
+    """The images of a folder, or of a list, by their names."""
+    return names_below(path, follow_links=follow_links) if path.is_dir() else names_in_list(path)
+
+
+def root_of(path: Path) -> Path:
+    """What those names are relative to."""
+    return path if path.is_dir() else path.parent
 
 
 def _some(shards: Sequence[Shard], address: str) -> Sequence[Shard]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from dmt.data.decode import is_image, shown
 from dmt.data.pools.items import MAX_BYTES, Item, too_large
@@ -29,15 +30,32 @@ class TarShard:
         Raises:
             DataError: the archive is missing or damaged from here on.
         """
+        # As a stream: what a header says of sizes is never believed before it is there.
+        for tar, member in self._members("r|"):
+            yield self._item(tar, member)
+
+    def places(self) -> Iterator[tuple[str, int, int]]:
+        """The name of every image, where it begins in the file, and its bytes.
+
+        Raises:
+            DataError: as `items`, or an image is too large.
+        """
+        for _, member in self._members("r:"):
+            if member.size > MAX_BYTES or member.issparse():
+                raise too_large(f"{self.name}/{member.name}", member.size)
+            yield member.name, member.offset_data, member.size
+
+    def _members(
+        self, mode: Literal["r|", "r:"]
+    ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         with opened_place(self.place) as file:
             try:
-                # As a stream: what a header says of sizes is never believed before it is there.
-                with tarfile.open(fileobj=file, mode="r|", tarinfo=_StrictHeader) as tar:
+                with tarfile.open(fileobj=file, mode=mode, tarinfo=_StrictHeader) as tar:
                     while (member := tar.next()) is not None:
                         # It keeps every header that it saw, and a shard may have millions.
                         tar.members.clear()  # type: ignore[attr-defined]
                         if _is_wanted(member):
-                            yield self._item(tar, member)
+                            yield tar, member
             except (tarfile.TarError, EOFError, ValueError) as error:
                 raise DataError(
                     f"the shard {shown(self.place.address)} is truncated or damaged "
