@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,19 +35,20 @@ def label(
 
     out=FOLDER (default: labels) gets part-000000.parquet … with key, label, class, confidence,
     each peer's label and confidence and their disagreement; of a segmentation the mask's file.
-    Under a launcher (RANK and WORLD_SIZE), each process labels every WORLD_SIZE-th shard.
+    Under a launcher (torchrun, srun, or RANK and WORLD_SIZE), process i of N labels every N-th
+    shard; they need not talk to each other.
     Settings: bad_images=skip, device=, workers=, shard_size=10000 (images of a part, where the
     pool has no shards), image= and key= (columns of Parquet), trust_code=true,
     data.follow_links=true.
     """
     from dmt.data.pools.parquet_shards import Columns
-    from dmt.labeling import label_pool
+    from dmt.labeling import label_pool, ranks_here
 
     known: dict[str, Any] = {"out": "labels", "device": "auto", "bad_images": "stop"}
     known |= {"shard_size": "10000", "workers": None, "image": None, "key": None}
     options = read_options(settings or [], {**known, "trust_code": False, FOLLOW_LINKS: False})
-    rank = os.environ.get("RANK", "0")
-    prefix = "dmt: " if os.environ.get("WORLD_SIZE", "1") == "1" else f"dmt, rank {rank}: "
+    ranks = ranks_here()
+    prefix = "dmt: " if ranks.num == 1 else f"dmt, rank {ranks.rank}: "
     workers = options["workers"]
     found = label_pool(
         run,

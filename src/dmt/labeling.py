@@ -42,6 +42,11 @@ _CHUNK = 16  # images a thread decodes in one go
 _HELD = 64 << 20  # bytes of undecoded images in one such round of all threads, about
 _MOST_SAID = 20  # images of a shard that are named as left out
 _SECONDS_BETWEEN = 10.0
+_LAUNCHERS = (
+    ("RANK", "WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+)
 
 
 class Ranks(NamedTuple):
@@ -140,22 +145,22 @@ def label_pool(
 
 
 def ranks_here(environment: Mapping[str, str] = os.environ) -> Ranks:
-    """What a launcher says in RANK and WORLD_SIZE; one process without it.
+    """What a launcher says: RANK and WORLD_SIZE, or srun's or mpirun's own words for them.
 
     Raises:
         EnvironmentFault: only one of them is set, or they are no such numbers.
     """
-    texts = environment.get("RANK"), environment.get("WORLD_SIZE")
-    if texts[1] is None or texts == (None, "1"):
+    names = next((names for names in _LAUNCHERS if environment.get(names[1])), None)
+    if names is None:
         return Ranks(0, 1)
-    try:
-        rank, num = int(texts[0] or ""), int(texts[1])
-    except ValueError:
-        rank, num = -1, 0
+    texts = [environment.get(name, "") for name in names]
+    if texts == ["", "1"]:
+        return Ranks(0, 1)
+    rank, num = (int(text) if text.isdecimal() else -1 for text in texts)
     if not 0 <= rank < num:
         raise EnvironmentFault(
-            f"RANK={texts[0] or ''} and WORLD_SIZE={texts[1]} say no place among several "
-            "processes; set RANK from 0 to WORLD_SIZE - 1, or unset both"
+            f"{names[0]}={texts[0]} and {names[1]}={texts[1]} say no place among several "
+            f"processes; count {names[0]} from 0 to {names[1]} - 1, or unset both"
         )
     return Ranks(rank, num)
 

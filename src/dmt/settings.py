@@ -126,6 +126,10 @@ class Data(_Group):
     unlabeled: str | None = Field(
         None, description="more unlabeled images: a folder, a list, tar shards (docs/pools.md)"
     )
+    shuffle_block: int | None = Field(
+        None, ge=1, description="a pass takes blocks of so many neighbouring unlabeled images in "
+        "turn, eight shuffled together, as slow disks like it; null: all are shuffled",
+    )  # fmt: skip
     follow_links: bool = Field(
         False,
         description="follow links that leave the data folder; counts on the command line alone",

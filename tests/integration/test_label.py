@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from commands import refused, tree
+from dmt.labeling import ranks_here
 from pool_files import add, png, rows_in, write_folder, write_parquet, write_tars
 
 CPU = "device=cpu"
@@ -137,6 +138,14 @@ def test_ranks_share_the_shards_and_any_number_goes_on(
     monkeypatch.delenv("RANK")
     assert dmt(*words).code == 0
     assert tree(shared) == tree(alone)
+
+
+def test_places_that_launchers_tell() -> None:
+    assert ranks_here({}) == (0, 1)
+    assert ranks_here({"WORLD_SIZE": "1"}) == (0, 1)
+    assert ranks_here({"RANK": "2", "WORLD_SIZE": "4", "SLURM_PROCID": "0"}) == (2, 4)
+    assert ranks_here({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8"}) == (3, 8)
+    assert ranks_here({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}) == (1, 2)
 
 
 @pytest.mark.parametrize(("rank", "size"), [(None, "4"), ("4", "4"), ("x", "2"), ("-1", "2")])

@@ -38,6 +38,7 @@ class FitSpec:
     ema_decay: float = 0.999  # 0: no averaging
     mixup: float = 0.0  # Beta's parameter; 0: none
     keep_max: bool = True  # λ ← max(λ, 1 − λ)
+    shuffle_block: int | None = None  # unlabeled neighbours that a pass takes near each other
 
     @property
     def num_blocks(self) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dmt.data.decode import decode_square, fit_square, shown
 from dmt.data.pool import MemoryPool, StreamPool
-from dmt.engine.finite import NotFiniteError
+from dmt.engine.finite import NotFiniteError, refuse_unless_all
 from dmt.engine.forward import pooled_features, probabilities
 from dmt.engine.runtime import Runtime
 from dmt.errors import DataError
@@ -100,6 +100,7 @@ class Model:
             except NotFiniteError as error:
                 raise DataError(_no_answer([part[index] for index in error.ids])) from error
 
+    @torch.no_grad()
     def predict_squares(self, images: Tensor) -> tuple[Predictions, list[Tensor]]:
         """What the model decides, and what every network says by itself, of images as they are.
 
@@ -109,11 +110,12 @@ class Model:
         Raises:
             NotFiniteError: a network has no finite answer; its ids count within `images`.
         """
-        pool = MemoryPool(images.to(self._runtime.device))
-        ids = torch.arange(len(images))
-        probs = [
-            probabilities(net, pool, ids, len(self.classes), self._runtime) for net in self._all
-        ]
+        on_device, probs = images.to(self._runtime.device), []
+        for net in self._all:
+            with self._runtime.autocast():
+                logits: Tensor = net(on_device)
+            probs.append(logits.float().softmax(dim=1).cpu())
+            refuse_unless_all(probs[-1].isfinite().all(dim=1), torch.arange(len(images)))
         return self._decide(probs), probs
 
     def features(

@@ -384,4 +384,5 @@ def _fit(settings: Settings, training: Training, num_steps: int, num_labeled: in
         ema_decay=training.ema_decay,
         mixup=training.mixup,
         keep_max=training.keep_max,
+        shuffle_block=settings.data.shuffle_block,
     )
