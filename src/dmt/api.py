@@ -20,6 +20,7 @@ from dmt.config import (
 from dmt.continuing import taken_over
 from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
+from dmt.data.unlabeled import with_unlabeled
 from dmt.data_record import read_data
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
@@ -36,6 +37,7 @@ from dmt.portable import portable
 from dmt.records import DATA, REPORT, Summary, is_finished, read_summary
 from dmt.session import Session
 from dmt.setting_checks import check_combinations, check_method, check_task
+from dmt.tracking import tracked
 from dmt.using import evaluate, load, settings_of
 
 __all__ = ["Model", "Run", "Segmenter", "evaluate", "load", "resume", "settings_for", "train"]
@@ -102,7 +104,8 @@ def train_with(
 ) -> Run:
     """`train` with settings as words (`key=value`) or as a mapping with dotted keys."""
     catalog = open_catalog(data, follow_links=may_follow_links(overrides))
-    return begin(catalog, checked_settings(catalog, data, overrides), listener)
+    settings = checked_settings(catalog, data, overrides)
+    return begin(_whole(catalog, settings), settings, listener)
 
 
 def checked_settings(
@@ -140,8 +143,13 @@ def begin(
     if settings.go_on and runtime.first_text(str((path / DATA).exists())) == "True":
         return _begun_before(path, settings, listener, shared)
     folder = RunFolder(path, is_writer=runtime.is_writer)
-    with folder.locked(is_new=True):
-        return Run(path, Session(catalog, settings, folder, runtime, listener, shared).begin())
+    is_writer = runtime.is_writer
+    with (
+        folder.locked(is_new=True),
+        tracked(listener, settings, path, is_writer=is_writer, is_new=True) as heard,
+    ):
+        session = Session(catalog, settings, folder, runtime, heard, shared)
+        return Run(path, heard.finish(session.begin()))
 
 
 def _refuse_to_lose(settings: Settings) -> None:
@@ -218,9 +226,17 @@ def resume(
         if data is not None:
             settings = settings.model_copy(update={"dataset": str(data)})
         assert settings.dataset is not None
-        catalog = open_catalog(settings.dataset, follow_links=follow_links)
-        session = Session(catalog, settings, folder, runtime, listener or Quiet(), shared)
-        return Run(path, session.go_on())
+        catalog = _whole(open_catalog(settings.dataset, follow_links=follow_links), settings)
+        quiet = listener or Quiet()
+        with tracked(quiet, settings, path, is_writer=runtime.is_writer, is_new=False) as heard:
+            session = Session(catalog, settings, folder, runtime, heard, shared)
+            return Run(path, heard.finish(session.go_on()))
+
+
+def _whole(catalog: Catalog, settings: Settings) -> Catalog:
+    """A run's data with the unlabeled images that it takes from elsewhere."""
+    data = settings.data
+    return with_unlabeled(catalog, data.unlabeled, follow_links=data.follow_links)
 
 
 def _refuse_beginning(path: Path) -> None:

@@ -14,6 +14,7 @@ import typer
 from dmt.board_command import app as board_app
 from dmt.errors import SettingError
 from dmt.exits import end_by_sentence_at_sigterm, exit_code
+from dmt.label_command import app as label_app
 from dmt.options import FOLLOW_LINKS, paths_and_words, read_options
 from dmt.printing import (
     print_check,
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.add_typer(board_app)
 app.add_typer(report_app)
 app.add_typer(review_app)
+app.add_typer(label_app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

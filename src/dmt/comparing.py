@@ -27,6 +27,7 @@ from dmt.config import (
 from dmt.data.catalog import Catalog
 from dmt.data.fingerprint import content_hash
 from dmt.data.layouts import open_catalog
+from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.folder import RunFolder
 from dmt.engine.runner import Listener
 from dmt.engine.stage import Stage
@@ -112,6 +113,8 @@ def compare_with(
 
     wanted = {job: settings_for(job) for job in question.jobs}
     path = Path(question.out) if question.out else folder_for(catalog.name, "compare")
+    base = wanted[question.jobs[0]].data
+    catalog = with_unlabeled(catalog, base.unlabeled, follow_links=follow_links)
     asked = Asked(
         methods=list(question.methods),
         seeds=list(question.seeds),

@@ -61,12 +61,20 @@ _DISPLACED = {
 # What allows more than is safe; a file may come from a stranger, so none can allow it to itself.
 PERMISSIONS = ("trust_code", "data.follow_links")
 _LONGEST = 120  # letters of a value that a sentence shows
-_TEXTS = {"out", "recipe", "model", "data.group", "data.test_group", "data.labeled_list"}
+_TEXTS = {
+    "out",
+    "recipe",
+    "model",
+    "data.group",
+    "data.test_group",
+    "data.labeled_list",
+    "data.unlabeled",
+}
 
 # Settings that may be changed between two sessions of a run.
 _MAY_CHANGE = {
     *PERMISSIONS, "dataset", "recipe", "out", "workers", "checkpoint_every", "data.memory_limit",
-    "rank_timeout", "go_on",
+    "rank_timeout", "go_on", "track.to", "data.unlabeled",
 }  # fmt: skip
 
 

@@ -103,8 +103,9 @@ def images_of(catalog: Catalog, rows: NDArray[np.int64]) -> Sequence[Any]:
     """Images as `Model` takes them: arrays from memory, or paths."""
     if catalog.images is not None:
         return cast("Sequence[Any]", catalog.images[rows])
-    assert catalog.root is not None, "a catalog has files or arrays"
-    return [catalog.root / catalog.paths[row] for row in rows]
+    if catalog.elsewhere is not None and (rows >= catalog.num_own).any():
+        return [image_of(catalog, row) for row in rows]
+    return [catalog.file(row) for row in rows]
 
 
 def image_of(catalog: Catalog, row: int) -> NDArray[np.uint8]:
@@ -116,8 +117,7 @@ def image_of(catalog: Catalog, row: int) -> NDArray[np.uint8]:
     if catalog.images is not None:
         image: NDArray[np.uint8] = catalog.images[row]
         return image
-    assert catalog.root is not None, "a catalog has files or arrays"
-    return decode(catalog.root / catalog.paths[row])
+    return decode(*catalog.source(row))
 
 
 def resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -30,6 +30,7 @@ def portable(settings: Settings) -> Settings:
                 update={
                     "follow_links": False,
                     "labeled_list": _absolute_file(data.labeled_list),
+                    "unlabeled": data.unlabeled and _whole_path(data.unlabeled),
                 }
             ),
         }

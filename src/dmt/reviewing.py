@@ -19,6 +19,7 @@ from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
 from dmt.data.layouts import open_catalog
+from dmt.data.unlabeled import with_unlabeled
 from dmt.data_record import read_data
 from dmt.engine.runner import Listener
 from dmt.errors import RunError, SettingError
@@ -104,6 +105,7 @@ def review(
     peers = last_peers(path, settings)
     assert settings.dataset is not None
     catalog = open_catalog(settings.dataset, follow_links=follow_links)
+    catalog = with_unlabeled(catalog, settings.data.unlabeled, follow_links=follow_links)
     if list(catalog.classes) != data["classes"]:
         raise RunError(
             f"{path} was trained on other classes than its data have now; put the data back as "

@@ -123,6 +123,13 @@ class Data(_Group):
     memory_limit: float = Field(
         4.0, ge=0, description="GB up to which the images are kept in memory on the device"
     )
+    unlabeled: str | None = Field(
+        None, description="more unlabeled images: a folder, a list, tar shards (docs/pools.md)"
+    )
+    shuffle_block: int | None = Field(
+        None, ge=1, description="a pass takes blocks of so many neighbouring unlabeled images in "
+        "turn, eight shuffled together, as slow disks like it; null: all are shuffled",
+    )  # fmt: skip
     follow_links: bool = Field(
         False,
         description="follow links that leave the data folder; counts on the command line alone",
@@ -249,7 +256,9 @@ class Peers(_Group):
 class Track(_Group):
     """Where figures go besides the run's folder."""
 
-    to: Literal["none"] = Field("none", description="others are not available yet")
+    to: Literal["none", "tensorboard", "mlflow", "wandb"] = Field(
+        "none", description="each needs its extra, such as dmt[mlflow] (docs/tracking.md)"
+    )
 
 
 def _parse_budget(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -28,42 +28,73 @@ from dmt.machine import num_workers
 from dmt.mask_evaluation import evaluate_masks
 from dmt.metrics.confusion import class_recall, confusion_matrix, error_rate
 from dmt.models.weights import restore
-from dmt.records import CONFIG, DATA, SUMMARY, read_summary
+from dmt.records import CONFIG, DATA, SUMMARY, Summary, read_summary
 
 
 def load(
-    run: str | Path, *, device: str = "auto", workers: int | None = None, trust_code: bool = False
+    run: str | Path,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    trust_code: bool = False,
+    is_alone: bool = False,
 ) -> Model | Segmenter:
     """The model of a finished run: what its summary calls the headline.
+
+    `is_alone`: as `open_runtime` takes it.
 
     Raises:
         RunError: no run, or not finished, or its weights are missing or damaged.
         SettingError: its network is somebody's code and `trust_code` is not set.
     """
-    path = Path(run)
-    summary = read_summary(path)
+    found = headline_of(Path(run))
+    return open_model(
+        found.weights,
+        found.other,
+        found.settings,
+        tuple(found.summary.classes),
+        task=found.summary.task,
+        device=device,
+        workers=workers,
+        trust_code=trust_code,
+        is_alone=is_alone,
+    )
+
+
+class Headline(NamedTuple):
+    """What a finished run hands out, before it is opened."""
+
+    summary: Summary
+    settings: Settings
+    weights: list[Path]  # of the networks that decide
+    other: Path | None  # of one that only agrees or not
+
+
+def headline_of(run: Path) -> Headline:
+    """Where the model of a finished run lies.
+
+    Raises:
+        RunError: no run, or not finished.
+    """
+    summary = read_summary(run)
     if summary.status == "stopped":
-        raise RunError(f"{path} has no model to use. {summary.sentence}")
-    settings = settings_of(path)
-    folder = RunFolder(path)
-    stages = plan(settings, sizes_in(path))
+        raise RunError(f"{run} has no model to use. {summary.sentence}")
+    settings = settings_of(run)
+    folder = RunFolder(run)
+    stages = plan(settings, sizes_in(run))
     models = final_models(stages, None, settings.baseline)
     names = {"ensemble": ("a", "b")}.get(summary.headline, (summary.headline,))
     if not models.keys() >= set(names):
         raise RunError(
-            f"{path / SUMMARY} names a model ({summary.headline}) that a run with this {CONFIG} "
+            f"{run / SUMMARY} names a model ({summary.headline}) that a run with this {CONFIG} "
             "does not train; put both files back as they were"
         )
     previous = previous_generation(stages) if settings.schedule == "chain" else None
-    return open_model(
+    return Headline(
+        summary,
+        settings,
         [folder.weights(models[name].name) for name in names],
         None if previous is None else folder.weights(previous.name),
-        settings,
-        tuple(summary.classes),
-        task=summary.task,
-        device=device,
-        workers=workers,
-        trust_code=trust_code,
     )
 
 
@@ -77,6 +108,7 @@ def open_model(
     device: str = "auto",
     workers: int | None = None,
     trust_code: bool = False,
+    is_alone: bool = False,
 ) -> Model | Segmenter:
     """A run's networks, together, as something to predict with.
 
@@ -86,12 +118,12 @@ def open_model(
         settings: of the run.
         classes: names.
         task: what the run learned.
-        device, workers, trust_code: as in `load`.
+        device, workers, trust_code, is_alone: as in `load`.
 
     Raises:
         RunError, SettingError: as `load`.
     """
-    runtime = runtime_for(device, settings.precision)
+    runtime = runtime_for(device, settings.precision, is_alone=is_alone)
 
     def network(path: Path) -> Any:
         net = restore(path, allowed_factory=trust_code)
@@ -224,9 +256,9 @@ def sizes_in(run: Path) -> Sizes:
         raise RunError(f"{run / DATA} was not written by this version of dmt") from error
 
 
-def runtime_for(device: str, precision: str) -> Runtime:
+def runtime_for(device: str, precision: str, *, is_alone: bool = False) -> Runtime:
     """Where a run's networks compute: in the precision it was trained in, if the device has it."""
     try:
-        return open_runtime(device, precision)
+        return open_runtime(device, precision, is_alone=is_alone)
     except SettingError:
-        return open_runtime(device)
+        return open_runtime(device, is_alone=is_alone)

@@ -18,12 +18,14 @@ API = (
     "compare_words", "compare_record", "run_figures",
     "peers", "auditing", "reviewing", "review_pictures",
     "correcting", "mask_correcting", "exporting", "continuing", "run_examples", "together",
+    "labeling", "label_parts", "tracking", "trackers",
 )  # one row of the house  # fmt: skip
 COMMAND = (
     "cli",
     "board_command",
     "report_command",
     "review_command",
+    "label_command",
     "live",
     "printing",
     "options",
@@ -40,6 +42,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "board_command": ("insight", "printing", "options"),
     "report_command": ("insight", "printing", "options"),
     "review_command": ("reviewing", "correcting", "live", "printing", "options"),
+    "label_command": ("labeling", "data.pools", "printing", "options"),
     "live": ("engine.stage",),
     "printing": (),
     "options": (),

@@ -60,7 +60,7 @@ DIGITS = (
     ("peers.b.weights=nonsense", "peers.b.weights=nonsense is no file; give none"),
     ("init_from=runs/x", "init_from=runs/x does not work: runs/x is no run"),
     ("parallel_peers=true", "parallel_peers=true does not work"),
-    ("track.to=wandb", "track.to=wandb does not work"),
+    ("track.to=wandbb", "did you mean wandb?"),
     ("device=gpu", "device=gpu is no device; use auto, cpu, cuda"),
     ("device=meta", "device=meta is not supported"),
     ("device=cuda:x", "device=cuda:x"),

@@ -7,7 +7,16 @@ import math
 import pytest
 import torch
 
-from dmt.core import beta_float, bits, hashed, permuted, shuffled, uniform, uniform_float
+from dmt.core import (
+    beta_float,
+    bits,
+    hashed,
+    permuted,
+    permuted_by_blocks,
+    shuffled,
+    uniform,
+    uniform_float,
+)
 
 
 @pytest.mark.parametrize(
@@ -177,3 +186,20 @@ def test_the_moments_of_beta(alpha: float) -> None:
 def test_beta_needs_a_positive_parameter(alpha: float) -> None:
     with pytest.raises(ValueError, match="positive"):
         beta_float(alpha, 0)
+
+
+@pytest.mark.parametrize(("size", "block", "window"), [
+    (1, 1, 1), (7, 10, 8), (100, 10, 3), (103, 10, 4), (64, 64, 1), (1001, 7, 8),
+])  # fmt: skip
+def test_an_order_by_blocks_is_a_permutation_that_keeps_neighbours_near(
+    size: int, block: int, window: int
+) -> None:
+    order = permuted_by_blocks(torch.arange(size), size, block, window, 3, "x")
+    assert torch.equal(order.sort().values, torch.arange(size))
+    whole = size // block * block
+    for start in range(0, whole, block * window):
+        near = order[start : min(start + block * window, whole)]
+        assert (near // block).unique().numel() == len(near) // block
+    assert (order[whole:] >= whole).all()
+    some = torch.tensor([size - 1, 0])
+    assert torch.equal(permuted_by_blocks(some, size, block, window, 3, "x"), order[some])

@@ -137,6 +137,47 @@ def permuted(index: Tensor, size: int, seed: int, *where: Place) -> Tensor:
     return value
 
 
+def permuted_by_blocks(
+    index: Tensor, size: int, block: int, window: int, seed: int, *where: Place
+) -> Tensor:
+    """Where `index` lands under a random permutation of `range(size)` that keeps neighbours near.
+
+    The order of blocks of neighbours is a permutation, and within every `window` blocks that
+    follow each other in it all is shuffled. So whoever reads in this order touches `window` blocks
+    at a time, each once. What is left over after the last whole block comes last.
+
+    Args:
+        index: int64, any shape, values in [0, size).
+        size: length of the order.
+        block: neighbours that stay near each other, at least 1.
+        window: blocks that are shuffled into one another, at least 1.
+        seed, where: as `permuted` takes them.
+
+    Returns:
+        int64 of the same shape; for equal `where` a bijection of [0, size).
+    """
+    num_blocks, span = size // block, window * block
+    whole = num_blocks * block
+    landed = torch.empty_like(index)
+    for first, stop, length in (
+        (0, whole // span * span, span),
+        (whole // span * span, whole, whole % span),
+        (whole, size, size - whole),
+    ):
+        inside = (index >= first) & (index < stop)
+        if not bool(inside.any()):
+            continue
+        own = [each[inside] if isinstance(each, Tensor) else each for each in where]
+        number = (index[inside] - first) // length
+        place = permuted((index[inside] - first) % length, length, seed, *own, first, number)
+        if first == whole:
+            landed[inside] = whole + place
+            continue
+        slot = first // block + number * window + place // block
+        landed[inside] = permuted(slot, num_blocks, seed, *own, "blocks") * block + place % block
+    return landed
+
+
 def _feistel(value: Tensor, half: int, keys: list[Tensor]) -> Tensor:
     low_bits = (1 << half) - 1
     left, right = value >> half, value & low_bits

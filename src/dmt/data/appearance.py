@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmt.data.catalog import Catalog
-from dmt.data.decode import shown
-from dmt.data.headers import read_header
+from dmt.data.decode import opened, shown
 from dmt.data.outliers import FLOORS, Floats, sample, statistics
 from dmt.records import DATA_STAGE, Alarm
 
@@ -95,7 +94,8 @@ def _log_sides(catalog: Catalog, rows: NDArray[np.int64]) -> Floats:
     """The logarithm of every image's side, the geometric mean of its two."""
     if catalog.images is not None:
         return np.zeros(len(rows))
-    root = catalog.root
-    assert root is not None, "a catalog has files or arrays"
-    headers = [read_header(root / catalog.paths[row]) for row in rows.tolist()]
-    return np.array([np.log(each.height * each.width) / 2 for each in headers])
+    logs = []
+    for row in rows.tolist():
+        with opened(*catalog.source(row)) as image:
+            logs.append(np.log(image.height * image.width) / 2)
+    return np.array(logs)

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,24 @@ class MaskFiles:
     arrays: NDArray[np.uint8] | None = None
 
 
+class Elsewhere(Protocol):
+    """Images that are not below a catalog's root, by number."""
+
+    def __len__(self) -> int: ...
+
+    def file(self, number: int) -> Path:
+        """The file that an image is, or lies in."""
+        ...
+
+    def content(self, number: int) -> bytes | None:
+        """What the image is made of, where it is a part of a file; None: the whole file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Catalog:
     """Every image of a data set: where it is and what its layout says of it.
@@ -76,6 +94,7 @@ class Catalog:
         images: uint8 (N, H, W, 3) RGB where the layout holds pixels rather than files.
         problems: what `dmt check` tells.
         masks: of a segmentation; None for images with one label each.
+        elsewhere: images that are not below `root`: the last rows. None: all are.
     """
 
     name: str
@@ -88,6 +107,7 @@ class Catalog:
     images: NDArray[np.uint8] | None
     problems: tuple[Problem, ...]
     masks: MaskFiles | None = None
+    elsewhere: Elsewhere | None = None
 
     @property
     def task(self) -> Literal["classification", "segmentation"]:
@@ -103,6 +123,29 @@ class Catalog:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def num_own(self) -> int:
+        """How many images are below `root`: the first rows."""
+        return len(self.paths) - (0 if self.elsewhere is None else len(self.elsewhere))
+
+    def file(self, row: int) -> Path:
+        """The file that an image is, or lies in."""
+        assert self.root is not None, "a catalog has files or arrays"
+        if self.elsewhere is None or row < self.num_own:
+            return self.root / self.paths[row]
+        return self.elsewhere.file(row - self.num_own)
+
+    def source(self, row: int) -> tuple[Path, bytes | None]:
+        """An image as `decode` takes it: its file, or a name and what was read of a larger file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        if self.elsewhere is None or row < self.num_own:
+            return self.file(row), None
+        content = self.elsewhere.content(row - self.num_own)
+        return self.file(row) if content is None else Path(self.paths[row]), content
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, str]], str]:

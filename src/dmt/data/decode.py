@@ -5,6 +5,7 @@ Finding them is `finding`'s, what one means (class, part) the layouts'; augmenta
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -58,12 +59,17 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def decode(path: str | Path) -> NDArray[np.uint8]:
+def decode(path: str | Path, content: bytes | None = None) -> NDArray[np.uint8]:
     """Read one image file as RGB, upright.
 
     The EXIF orientation is applied, an animation gives its first frame, transparency is laid on
     white. 16-bit and 32-bit integer grey is scaled from 0…65535; floating-point grey from 0…1,
     0…255 or 0…65535, the smallest of these ranges that holds its greatest value.
+
+    Args:
+        path: of the file.
+        content: what is in it, where that was read already, as from an archive; then `path` only
+            names it.
 
     Returns:
         uint8 (H, W, 3), C-contiguous and writable.
@@ -71,10 +77,10 @@ def decode(path: str | Path) -> NDArray[np.uint8]:
     Raises:
         DataError: the file is missing, empty, no image, damaged or larger than `MAX_PIXELS`.
     """
-    return np.array(_load(path, None))
+    return np.array(_load(path, None, content))
 
 
-def decode_square(path: str | Path, size: int) -> NDArray[np.uint8]:
+def decode_square(path: str | Path, size: int, content: bytes | None = None) -> NDArray[np.uint8]:
     """Read one image file as `decode` does and fit it into a square as `fit_square` does.
 
     JPEG files are decoded at a reduced size where that is still at least twice `size`.
@@ -85,7 +91,7 @@ def decode_square(path: str | Path, size: int) -> NDArray[np.uint8]:
     Raises:
         DataError: as `decode`.
     """
-    return np.array(_fit(_load(path, size), size))
+    return np.array(_fit(_load(path, size, content), size))
 
 
 def fit_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -153,8 +159,8 @@ _quiet_pillow = _QuietPillow()
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
-    """The image file `path` with its header read and its pixels not yet decoded.
+def opened(path: str | Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
+    """The image file `path`, or `content`, with its header read and its pixels not yet decoded.
 
     Raises:
         DataError: as `decode`, whatever fails in opening it or inside the block.
@@ -162,8 +168,10 @@ def opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
     Image.init()
     formats = [name for name in _FORMATS if name in Image.OPEN]
     try:
-        _refuse_endless(path)
-        with _quiet_pillow, Image.open(path, formats=formats) as image:
+        if content is None:
+            _refuse_endless(path)
+        source = path if content is None else io.BytesIO(content)
+        with _quiet_pillow, Image.open(source, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"({image.width * image.height} pixels)")
             yield image
@@ -182,7 +190,7 @@ def opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"the image {shown(path)} cannot be read: {error.strerror}") from error
     except Exception as error:  # decoders raise nearly every type there is on damaged bytes
-        raise DataError(_why_unreadable(path, error)) from error
+        raise DataError(_why_unreadable(path, content, error)) from error
 
 
 def _refuse_endless(path: str | Path) -> None:
@@ -192,17 +200,18 @@ def _refuse_endless(path: str | Path) -> None:
         raise DataError(f"{shown(path)} is no file but a pipe or a device: remove it")
 
 
-def _load(path: str | Path, size: int | None) -> Image.Image:
+def _load(path: str | Path, size: int | None, content: bytes | None = None) -> Image.Image:
     """The upright RGB image; with `size`, a JPEG may come reduced, to no less than twice that."""
-    with opened(path) as image:
+    with opened(path, content) as image:
         if size is not None:
             image.draft(None, (2 * size, 2 * size))
         image.load()
         return turned(_to_rgb(image), orientation_of(image))
 
 
-def _why_unreadable(path: str | Path, error: Exception) -> str:
-    if os.path.isfile(path) and os.path.getsize(path) == 0:
+def _why_unreadable(path: str | Path, content: bytes | None, error: Exception) -> str:
+    is_file = content is None and os.path.isfile(path)
+    if content == b"" or (is_file and os.path.getsize(path) == 0):
         return f"the image {shown(path)} is empty (0 bytes): replace or remove it"
     if isinstance(error, UnidentifiedImageError):
         return f"{shown(path)} is not an image that can be read here: replace or remove it"

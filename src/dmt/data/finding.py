@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,13 +70,28 @@ def walk(
         DataError: a folder cannot be read, a link leaves `root`, leads into a circle or makes too
             many ways to one folder, or a name is not valid UTF-8.
     """
+    found = Listing()
+    for each in walk_folders(folder, root, follow_links=follow_links):
+        for names, more in zip(_columns(found), _columns(each), strict=True):
+            names += more
+    for names in _columns(found):
+        names.sort()
+    return found
+
+
+def walk_folders(
+    folder: str | Path, root: str | Path | None = None, *, follow_links: bool = False
+) -> Iterator[Listing]:
+    """`walk`, one folder at a time: what lies directly in each, in an order of their names.
+
+    So memory is that of the largest folder.
+    """
     top = Path(folder)
     base = top if root is None else Path(root)
     real_top = os.path.realpath(top)
     limit = None if follow_links else os.path.realpath(base)
     refuse_outside(top, limit, real_top)
     prefix = "" if top == base else top.relative_to(base).as_posix() + "/"
-    found = Listing()
     ways: Counter[str] = Counter()
     stack: list[tuple[str, str, tuple[str, ...]]] = [(str(top), prefix, (real_top,))]
     while stack:
@@ -86,11 +102,12 @@ def walk(
                 f"links lead to the folder {shown(ancestors[-1])} over more than {_MOST_WAYS} "
                 "ways: remove some of them"
             )
+        found, inner = Listing(), list[tuple[str, str, tuple[str, ...]]]()
         try:
             with os.scandir(location) as entries:
                 for entry in entries:
                     if not entry.name.startswith("."):
-                        _sort_in(entry, prefix, ancestors, limit, found, stack)
+                        _sort_in(entry, prefix, ancestors, limit, found, inner)
                     elif _is_hiding_images(entry):
                         found.hidden.append(prefix + entry.name)
         except OSError as error:
@@ -98,9 +115,14 @@ def walk(
                 f"the folder {shown(location)} cannot be read ({error.strerror}): "
                 "check that it exists and that you may read it"
             ) from error
-    for names in (found.images, found.others, found.folders, found.hidden):
-        names.sort()
-    return found
+        stack += sorted(inner, reverse=True)
+        for names in _columns(found):
+            names.sort()
+        yield found
+
+
+def _columns(listing: Listing) -> tuple[list[str], ...]:
+    return listing.images, listing.others, listing.folders, listing.hidden
 
 
 def refuse_outside(path: str | Path, limit: str | None, real: str | None = None) -> None:

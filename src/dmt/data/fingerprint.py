@@ -119,7 +119,8 @@ def content_hashes(catalog: Catalog) -> list[tuple[int, str]]:
     if catalog.images is not None:
         return _hash_arrays(catalog.images)
     assert catalog.root is not None, "a catalog has files or arrays"
-    return _hash_files(catalog.root, catalog.paths)
+    own = _hash_files(catalog.root, catalog.paths[: catalog.num_own])
+    return own + _hash_elsewhere(catalog)
 
 
 def _label_lines(catalog: Catalog) -> Iterator[str]:
@@ -142,7 +143,7 @@ def _label_lines(catalog: Catalog) -> Iterator[str]:
 
 def _hash_arrays(arrays: NDArray[np.uint8]) -> list[tuple[int, str]]:
     contents = (array.tobytes() for array in arrays)
-    return [(len(each), hashlib.sha256(each).hexdigest()[:_SHORT]) for each in contents]
+    return [_hash_bytes(each) for each in contents]
 
 
 def _hash_files(root: Path, paths: Sequence[str]) -> list[tuple[int, str]]:
@@ -152,6 +153,19 @@ def _hash_files(root: Path, paths: Sequence[str]) -> list[tuple[int, str]]:
             lambda paths: [_hash_file(f"{root}/{path}") for path in paths], chunks
         )
         return [entry for entries in hashed for entry in entries]
+
+
+def _hash_elsewhere(catalog: Catalog) -> list[tuple[int, str]]:
+    def look(row: int) -> tuple[int, str]:
+        path, content = catalog.source(row)
+        return _hash_file(str(path)) if content is None else _hash_bytes(content)
+
+    with ThreadPoolExecutor() as executor:
+        return list(executor.map(look, range(catalog.num_own, len(catalog)), chunksize=_CHUNK))
+
+
+def _hash_bytes(content: bytes) -> tuple[int, str]:
+    return len(content), hashlib.sha256(content).hexdigest()[:_SHORT]
 
 
 def _hash_file(path: str) -> tuple[int, str]:

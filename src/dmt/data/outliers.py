@@ -160,8 +160,8 @@ def statistics(
 def _thumbnail(catalog: Catalog, row: int) -> NDArray[np.uint8]:
     if catalog.images is not None:
         return fit_square(catalog.images[row], _SIDE)
-    assert catalog.root is not None, "a catalog has files or arrays"
-    return decode_square(catalog.root / catalog.paths[row], _SIDE)
+    path, content = catalog.source(row)
+    return decode_square(path, _SIDE, content)
 
 
 def _describe(thumbnail: NDArray[np.uint8]) -> Floats:

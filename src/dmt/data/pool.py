@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -201,15 +200,15 @@ def open_pool(
 
 
 def _reader(catalog: Catalog, size: int) -> Read:
-    images, root, paths = catalog.images, catalog.root, catalog.paths
+    images = catalog.images
     if images is not None:
         return lambda row: fit_square(images[row], size)
-    assert root is not None, "a catalog has files or arrays"
 
-    def place(row: int) -> Path:
-        return root / paths[row]
+    def read(row: int) -> NDArray[np.uint8]:
+        path, content = catalog.source(row)
+        return decode_square(path, size, content)
 
-    return watched(lambda row: decode_square(place(row), size), place, len(paths))
+    return watched(read, catalog.file, len(catalog))
 
 
 def _from_array(images: NDArray[np.uint8]) -> Tensor:

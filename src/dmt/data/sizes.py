@@ -53,6 +53,7 @@ def fit_within(height: int, width: int, max_side: int | None) -> tuple[int, int]
 def _headers(catalog: Catalog) -> Iterator[Header]:
     """The headers of up to 64 files spread over the set."""
     assert catalog.root is not None
-    for row in np.linspace(0, len(catalog) - 1, min(len(catalog), _NUM_LOOKED_AT)).astype(int):
+    num = catalog.num_own
+    for row in np.linspace(0, num - 1, min(num, _NUM_LOOKED_AT)).astype(int):
         with suppress(DataError):
             yield read_header(catalog.root / catalog.paths[row])

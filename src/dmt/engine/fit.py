@@ -39,6 +39,7 @@ class FitSpec:
     mixup: float = 0.0  # Beta's parameter; 0: none
     keep_max: bool = True  # λ ← max(λ, 1 − λ)
     most_blocks: int = 8  # into which a batch is cut
+    shuffle_block: int | None = None  # unlabeled neighbours that a pass takes near each other
 
     @property
     def num_blocks(self) -> int:

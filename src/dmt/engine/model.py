@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dmt.data.decode import decode_square, fit_square, shown
 from dmt.data.pool import MemoryPool, StreamPool
-from dmt.engine.finite import NotFiniteError
+from dmt.engine.finite import NotFiniteError, refuse_unless_all
 from dmt.engine.forward import pooled_features, probabilities
 from dmt.engine.runtime import Runtime
 from dmt.errors import DataError
@@ -55,7 +55,7 @@ class Model:
         self._networks = networks
         self._other = other
         self._runtime = runtime
-        self._workers = workers
+        self.workers = workers
 
     def predict(self, images: Sequence[Any] | NDArray[Any] | Tensor) -> Predictions:
         """Class, confidence and agreement of images.
@@ -100,6 +100,24 @@ class Model:
             except NotFiniteError as error:
                 raise DataError(_no_answer([part[index] for index in error.ids])) from error
 
+    @torch.no_grad()
+    def predict_squares(self, images: Tensor) -> tuple[Predictions, list[Tensor]]:
+        """What the model decides, and what every network says by itself, of images as they are.
+
+        Args:
+            images: uint8 (B, 3, image_size, image_size).
+
+        Raises:
+            NotFiniteError: a network has no finite answer; its ids count within `images`.
+        """
+        on_device, probs = images.to(self._runtime.device), []
+        for net in self._all:
+            with self._runtime.autocast():
+                logits: Tensor = net(on_device)
+            probs.append(logits.float().softmax(dim=1).cpu())
+            refuse_unless_all(probs[-1].isfinite().all(dim=1), torch.arange(len(images)))
+        return self._decide(probs), probs
+
     def features(
         self, images: Sequence[Any] | NDArray[Any] | Tensor, size: int = 512
     ) -> NDArray[np.float32]:
@@ -128,7 +146,7 @@ class Model:
                 num=len(part),
                 size=self.image_size,
                 device=self._runtime.device,
-                workers=self._workers,
+                workers=self.workers,
             )
             yield part, MemoryPool(pool.batch(torch.arange(len(part))))
 

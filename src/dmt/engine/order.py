@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dmt.core import permuted
+from dmt.core import permuted, permuted_by_blocks
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 
 _STEPS_DRAWN_AT_ONCE = 64
+_WINDOW = 8  # blocks that are shuffled into one another, where there are blocks
 
 
 def rows(
@@ -37,10 +38,10 @@ def rows(
     for start in range(first_step, spec.num_steps, _STEPS_DRAWN_AT_ONCE):
         steps = range(start, min(start + _STEPS_DRAWN_AT_ONCE, spec.num_steps))
         of_given, of_kept = (
-            draw(total, num, steps, seed, stage.name, kind)
-            for total, num, kind in (
-                (num_given, spec.num_labeled, "labeled"),
-                (num_kept, spec.batch_size - spec.num_labeled, "pseudo"),
+            draw(total, num, steps, seed, stage.name, kind, block=block)
+            for total, num, kind, block in (
+                (num_given, spec.num_labeled, "labeled", None),
+                (num_kept, spec.batch_size - spec.num_labeled, "pseudo", spec.shuffle_block),
             )
         )
         for a, b in zip(of_given, of_kept + num_given, strict=True):
@@ -53,7 +54,14 @@ def own_slots(batch_size: int, runtime: Runtime) -> slice:
     return slice(runtime.rank * per_rank, (runtime.rank + 1) * per_rank)
 
 
-def draw(num_samples: int, num: int, steps: range, seed: int, *where: int | str) -> Tensor:
+def draw(
+    num_samples: int,
+    num: int,
+    steps: range,
+    seed: int,
+    *where: int | str,
+    block: int | None = None,
+) -> Tensor:
     """Which samples some steps take, `num` a step.
 
     Every pass over the samples is a new permutation and the passes follow each other without a
@@ -65,6 +73,7 @@ def draw(num_samples: int, num: int, steps: range, seed: int, *where: int | str)
         num: how many a step takes.
         steps: consecutive steps.
         seed, where: name the order.
+        block: neighbours that a pass takes near each other (`core.permuted_by_blocks`).
 
     Returns:
         int64 (len(steps), num), values in [0, num_samples).
@@ -72,7 +81,11 @@ def draw(num_samples: int, num: int, steps: range, seed: int, *where: int | str)
     if num == 0:
         return torch.empty(len(steps), 0, dtype=torch.int64)
     index = torch.arange(steps.start * num, steps.stop * num)
-    drawn = permuted(index % num_samples, num_samples, seed, *where, index // num_samples)
+    place, turn = index % num_samples, index // num_samples
+    if block is None:
+        drawn = permuted(place, num_samples, seed, *where, turn)
+    else:
+        drawn = permuted_by_blocks(place, num_samples, block, _WINDOW, seed, *where, turn)
     return drawn.view(len(steps), num)
 
 

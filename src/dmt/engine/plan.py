@@ -375,4 +375,5 @@ def _fit(settings: Settings, training: Training, num_steps: int, num_labeled: in
         mixup=training.mixup,
         keep_max=training.keep_max,
         most_blocks=settings.batch_blocks,
+        shuffle_block=settings.data.shuffle_block,
     )

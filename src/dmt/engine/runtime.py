@@ -136,7 +136,11 @@ class Runtime:
 
 
 def open_runtime(
-    device: str = "auto", precision: str = "auto", rank_timeout: float = RANK_TIMEOUT
+    device: str = "auto",
+    precision: str = "auto",
+    rank_timeout: float = RANK_TIMEOUT,
+    *,
+    is_alone: bool = False,
 ) -> Runtime:
     """Choose device and precision, and join the other ranks if a launcher started several.
 
@@ -144,6 +148,7 @@ def open_runtime(
         device: auto (CUDA, then MPS, then CPU), or a torch device such as cpu, cuda, cuda:1, mps.
         precision: auto (bf16 where the hardware has it, else fp32), fp32, bf16 or fp16.
         rank_timeout: seconds that a rank waits for another one, at the meeting and ever after.
+        is_alone: whether to leave the other ranks alone, where each does work of its own.
 
     Raises:
         EnvironmentFault: the device is not there, or the ranks did not meet in time.
@@ -170,7 +175,7 @@ def open_runtime(
         torch.cuda.set_device(chosen)  # what is seeded and waited for is the current device
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    rank, world_size, mesh = meet(chosen, rank_timeout)
+    rank, world_size, mesh = (0, 1, None) if is_alone else meet(chosen, rank_timeout)
     return Runtime(chosen, kind, rank, world_size, mesh, tuple(notes))
 
 

@@ -37,6 +37,25 @@ def test_seed_and_place_name_the_order() -> None:
     assert not torch.equal(one, draw(100, 10, range(5), 0, "b"))
 
 
+@pytest.mark.parametrize("block", [1, 3, 10, 100])
+def test_blocks_change_the_order_alone(block: int) -> None:
+    drawn = draw(100, 7, range(100), 0, "x", block=block)
+    passes = drawn.view(-1)[:700].view(7, 100)
+    assert torch.equal(passes.sort(dim=1).values, torch.arange(100).expand(7, 100))
+    assert passes.unique(dim=0).shape[0] == 7
+    pieces = [draw(100, 7, steps, 0, "x", block=block) for steps in (range(13), range(13, 100))]
+    assert torch.equal(torch.cat(pieces), drawn)
+
+
+def test_a_pass_goes_from_block_to_block() -> None:
+    drawn = draw(1000, 10, range(100), 0, "x", block=20).view(-1)
+    for start in range(0, 1000, 160):  # eight blocks together, then the next eight
+        near = drawn[start : start + 160]
+        assert (near // 20).unique().numel() == len(near) // 20
+        assert not torch.equal(near, near.sort().values)
+    assert not torch.equal(drawn[:160].sort().values, torch.arange(160))
+
+
 def test_nothing_is_taken_from_nothing() -> None:
     assert draw(0, 0, range(4), 0).shape == (4, 0)
 

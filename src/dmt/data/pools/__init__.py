@@ -1,0 +1,124 @@
+"""From what a person names to a pool of any size; each kind is read in a file of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dmt.data.decode import shown
+from dmt.data.finding import refuse_bad_name
+from dmt.data.pools.items import BigPool, Shard
+from dmt.data.pools.listed import file_shards, names_below, names_in_list
+from dmt.data.pools.parquet_shards import Columns, parquet_shards
+from dmt.data.pools.path_index import MANIFEST, PathIndex, write_index
+from dmt.data.pools.places import Place, find_places, is_pattern, is_remote
+from dmt.data.pools.tar_shards import TarShard
+from dmt.errors import DataError
+
+SHARD_SIZE = 10_000
+_LISTS = (".csv", ".txt")
+_TAR, _PARQUET = (".tar",), (".parquet", ".pq")
+
+
+def open_big_pool(
+    address: str,
+    *,
+    index: Path,
+    shard_size: int = SHARD_SIZE,
+    columns: Columns | None = None,
+    follow_links: bool = False,
+) -> BigPool:
+    """What a person names as a pool, in shards; no image is read.
+
+    Args:
+        address: a folder of images; a list of them (`.txt` a path a line, `.csv` with a column
+            `path`); tar shards or Parquet files: one, a pattern (`pool-{000..099}.tar`, `*`), or
+            a folder that holds them. Of the last two also addresses that fsspec knows.
+        index: a folder where the names of files are kept, once they were gathered; several
+            processes may gather them at once.
+        shard_size: images a shard where the pool has none of its own; rows of a Parquet shard at
+            least.
+        columns: of Parquet.
+        follow_links: whether links and paths may leave the folder of a pool.
+
+    Raises:
+        DataError: there is no such pool, or none that can be read.
+        SettingError: a column that is not there.
+        EnvironmentFault: a package is missing.
+    """
+    found = open_shards(address, shard_size=shard_size, columns=columns, follow_links=follow_links)
+    if found is not None:
+        return found
+    path = local(address)
+    if not (index / MANIFEST).is_file():
+        write_index(index, names_in(path, follow_links=follow_links))
+    known = PathIndex(index)
+    shards = file_shards(known, root_of(path), shard_size, follow_links=follow_links)
+    return BigPool("files", _some(shards, address), known.sha256)
+
+
+def open_shards(
+    address: str,
+    *,
+    shard_size: int = SHARD_SIZE,
+    columns: Columns | None = None,
+    follow_links: bool = False,
+) -> BigPool | None:
+    """As `open_big_pool`, for tar shards and Parquet; None: a folder of images, or a list."""
+    refuse_bad_name(address)
+    columns = columns or Columns()
+    path = local(address)
+    is_plain = not is_remote(address) and not is_pattern(address)
+    if is_plain and path.is_file() and path.suffix.lower() in _LISTS:
+        return None
+    places = find_places(address, (*_TAR, *_PARQUET), follow_links=follow_links)
+    tars = [each for each in places if each.name.lower().endswith(_TAR)]
+    tables = [each for each in places if each.name.lower().endswith(_PARQUET)]
+    if tars and tables:
+        raise DataError(
+            f"{shown(address)} holds tar shards and Parquet files: name those that are meant, for "
+            "example POOL/*.tar"
+        )
+    if tars:
+        shards = [TarShard(each) for each in tars]
+        return BigPool("tar", shards, _digest(tars, [0] * len(tars)))
+    if tables:
+        found, counts = parquet_shards(tables, columns, shard_size, follow_links=follow_links)
+        of_shards = [each.place for each in found]
+        return BigPool("parquet", _some(found, address), _digest(of_shards, counts))
+    if is_plain and path.is_dir():
+        return None
+    raise DataError(
+        f"{shown(address)} is no pool: give a folder of images, a list of them (.txt, .csv), tar "
+        "shards (.tar) or Parquet files"
+    )
+
+
+def local(address: str) -> Path:
+    """An address on this machine as a whole path."""
+    return Path(os.path.abspath(os.path.expanduser(address)))
+
+
+def names_in(path: Path, *, follow_links: bool) -> Iterator[str]:
+    """The images of a folder, or of a list, by their names."""
+    return names_below(path, follow_links=follow_links) if path.is_dir() else names_in_list(path)
+
+
+def root_of(path: Path) -> Path:
+    """What those names are relative to."""
+    return path if path.is_dir() else path.parent
+
+
+def _some(shards: Sequence[Shard], address: str) -> Sequence[Shard]:
+    if not shards:
+        raise DataError(f"there is no image in {shown(address)}")
+    return shards
+
+
+def _digest(places: Sequence[Place], counts: Sequence[int]) -> str:
+    digest = hashlib.sha256()
+    for place, num in zip(places, counts, strict=True):
+        digest.update(f"{len(place.name)}:{place.name}{place.num_bytes},{num};".encode())
+    return digest.hexdigest()
