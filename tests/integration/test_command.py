@@ -78,7 +78,8 @@ def test_summary_has_the_contract_s_fields(digits_run: Path) -> None:
 
 
 def test_json_is_one_object_and_nothing_else(tmp_path: Path, start, tiny) -> None:
-    process = start(["train", "digits", *tiny, "baseline=none", "out=run", "--json"], tmp_path)
+    short = ("steps=2", "rounds=1", "selection.fractions=[1]", "baseline=none")
+    process = start(["train", "digits", *tiny, *short, "out=run", "--json"], tmp_path)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     found = json.loads(out)

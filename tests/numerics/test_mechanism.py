@@ -35,7 +35,7 @@ from dmt.engine.step import Batch, Position
 from dmt.methods.mutual import WeightedPseudoLabels
 from dmt.metrics.intervals import paired_t_interval
 
-NUM_SEEDS = 8
+NUM_SEEDS = 5
 CORRUPTED = 0.3  # of the selected pseudo labels
 LABELS_PER_CLASS = 4
 LABEL_FRACTION = 0.6

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+
+from jinja2 import Template
 
 from dmt.escapes import visible
 from dmt.insight import numbers
@@ -81,6 +84,12 @@ def write_report(run: Path) -> Path:
     return run / REPORT
 
 
+@cache
+def _template() -> Template:
+    """Compiled once: in a comparison every run has a report."""
+    return environment().get_template("report.html.j2")
+
+
 def render(view: RunView) -> str:
     """The page as HTML."""
     summary = view.summary
@@ -91,8 +100,7 @@ def render(view: RunView) -> str:
     class_scores, class_notes = score_table(summary, decimals) if summary else ("", [])
     cut = cut_figure(view)
     code = script("report.js")
-    template = environment().get_template("report.html.j2")
-    page = template.render(
+    page = _template().render(
         style=style("report.css"),
         script=code.text,
         script_hash=code.hash,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from dmt.data.hidden import HiddenLabels, HiddenMasks
 from dmt.metrics.error_detection import (
     SampledScene,
+    areas,
     detect_in_images,
     detect_in_scenes,
     gains,
@@ -89,6 +90,15 @@ def noisy(strength: float, seed: int, num: int = 400) -> tuple[NDArray, NDArray]
     generator = np.random.default_rng(seed)
     is_wrong = generator.random(num) < 0.2
     return is_wrong, strength * is_wrong + generator.normal(size=num)
+
+
+@pytest.mark.parametrize("digits", [0, 1, 12])
+def test_areas_are_those_of_scikit_learn(digits: int) -> None:
+    is_wrong, score = noisy(1.0, 2)
+    score = score.round(digits)  # with ties, and without
+    ap, auroc = areas(score, is_wrong)
+    assert ap == pytest.approx(average_precision_score(is_wrong, score), rel=1e-12)
+    assert auroc == pytest.approx(roc_auc_score(is_wrong, score), rel=1e-12)
 
 
 def weighted(is_wrong: NDArray, score: NDArray, weights: NDArray) -> float:
