@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 
 from dmt.data.decode import shown
 from dmt.data.pictures import index_png, palette
-from dmt.data.pools import SHARD_SIZE, open_big_pool
+from dmt.data.pools import SHARD_SIZE, local, open_files, open_shards
 from dmt.data.pools.items import BigPool, Item, Shard
 from dmt.data.pools.parquet_shards import Columns, pyarrow_parquet
-from dmt.data.pools.places import is_remote
 from dmt.data.read_ahead import read_ahead
 from dmt.engine.finite import NotFiniteError
 from dmt.engine.model import Model
@@ -84,11 +83,11 @@ def label_pool(
 
     Args:
         run: a finished run, whose headline model labels.
-        pool: as `open_big_pool` takes it.
+        pool: as `open_shards` and `open_files` take it.
         out: a folder; it is made, or goes on where an earlier command was stopped.
         device: as in training.
         bad_images: "stop" at what cannot be read, or "skip" it and name it through `say`.
-        shard_size, columns, follow_links: as `open_big_pool` takes them.
+        shard_size, columns, follow_links: as `open_shards` and `open_files` take them.
         workers: threads that decode; None: as many as cores.
         trust_code: whether a factory that the run names may be run.
 
@@ -100,48 +99,29 @@ def label_pool(
         raise SettingError(f"shard_size={shard_size} does not work; give at least 1")
     ranks = ranks_here()
     pyarrow_parquet()  # before any work is done
-    headline = headline_of(Path(run))
-    folder = LabelFolder(Path(out))
+    headline, folder = headline_of(Path(run)), LabelFolder(Path(out))
     folder.refuse_other_content()
-    model = load(
-        run, device=device, workers=workers, trust_code=trust_code, is_alone=True
-    )  # before a folder is made: this is what may be refused
-    place = _place_of(pool)
-    known = hashlib.sha256(f"{place}\0{follow_links}".encode()).hexdigest()[:16]
-    found = open_big_pool(
-        pool,
-        index=folder.index / known,
-        shard_size=shard_size,
-        columns=columns,
-        follow_links=follow_links,
-    )
+    # Before a folder is made: these are what may be refused.
+    model = load(run, device=device, workers=workers, trust_code=trust_code, is_alone=True)
+    found = open_shards(pool, shard_size=shard_size, columns=columns, follow_links=follow_links)
+    place = "" if found is not None else str(local(pool))
+    folder.refuse_others(pool="files" if found is None else found.kind, place=place)
+    if found is None:
+        known = hashlib.sha256(f"{place}\0{follow_links}".encode()).hexdigest()[:16]
+        index = folder.index / known
+        found = open_files(pool, index, shard_size=shard_size, follow_links=follow_links)
     folder.make()
     folder.begin(_manifest(headline, found, place, shard_size))
-    mine = [
-        number for number in folder.missing(len(found.shards)) if number % ranks.num == ranks.rank
-    ]
-    if ranks.rank >= len(found.shards):
-        say(f"rank {ranks.rank} has nothing to do: the pool has {len(found.shards)} shards")
+    num = len(found.shards)
+    if ranks.rank >= num:
+        say(f"rank {ranks.rank} has nothing to do: the pool has {num} shards")
     worker = _Worker(model, folder, is_skipping, say)
-    began = said = time.perf_counter()
-    for done, number in enumerate(mine):
-        worker.label(number, found.shards[number])
-        now = time.perf_counter()
-        if now - said > _SECONDS_BETWEEN:
-            said = now
-            speed = worker.num_images / (now - began)
-            say(
-                f"{done + 1:,} of {len(mine):,} shards, {worker.num_images:,} images, "
-                f"{speed:,.0f} images/s"
-            )
-    missing = folder.missing(len(found.shards))
-    return Labeled(
-        worker.num_images,
-        worker.num_left_out,
-        len(found.shards) - len(missing),
-        len(found.shards),
-        time.perf_counter() - began,
-    )
+    began = time.perf_counter()
+    mine = [number for number in folder.missing(num) if number % ranks.num == ranks.rank]
+    worker.label_all(mine, found.shards)
+    seconds = time.perf_counter() - began
+    num_done = num - len(folder.missing(num))
+    return Labeled(worker.num_images, worker.num_left_out, num_done, num, seconds)
 
 
 def ranks_here(environment: Mapping[str, str] = os.environ) -> Ranks:
@@ -178,6 +158,19 @@ class _Worker:
         self._is_skipping = is_skipping
         self._say = say
         self._left_out: list[str] = []
+
+    def label_all(self, numbers: Sequence[int], shards: Sequence[Shard]) -> None:
+        """Label some of the shards, and say now and then how far that has come."""
+        began = said = time.perf_counter()
+        for done, number in enumerate(numbers, 1):
+            self.label(number, shards[number])
+            now = time.perf_counter()
+            if now - said > _SECONDS_BETWEEN:
+                said = now
+                self._say(
+                    f"{done:,} of {len(numbers):,} shards, {self.num_images:,} images, "
+                    f"{self.num_images / (now - began):,.0f} images/s"
+                )
 
     def label(self, number: int, shard: Shard) -> None:
         """Write the part of a shard.
@@ -325,10 +318,6 @@ def _no_answer(keys: Sequence[str]) -> DataError:
     return DataError(f"the model has no finite answer to {named}{more}; look at it, or train again")
 
 
-def _place_of(pool: str) -> str:
-    return pool if is_remote(pool) else os.path.abspath(os.path.expanduser(pool))
-
-
 def _manifest(headline: Headline, pool: BigPool, place: str, shard_size: int) -> Manifest:
     data = headline.settings.data
     seen = (data.image_size, data.max_side, data.window, data.overlap)
@@ -340,7 +329,7 @@ def _manifest(headline: Headline, pool: BigPool, place: str, shard_size: int) ->
         classes=tuple(headline.summary.classes),
         model=digest.hexdigest(),
         pool=pool.kind,
-        place=place if pool.kind == "files" else "",
+        place=place,
         sha256=pool.sha256,
         num_shards=len(pool.shards),
         shard_size=shard_size,

@@ -76,7 +76,7 @@ def with_unlabeled(catalog: Catalog, address: str | None, *, follow_links: bool 
 
     Args:
         catalog: of images with one label each, in files.
-        address: a folder, a list, tar shards or a Parquet of paths, as `open_big_pool` takes them,
+        address: a folder, a list, tar shards or a Parquet of paths, as `data.pools` knows them,
             on this machine; None: nothing is added.
         follow_links: whether links and paths may leave that place.
 
