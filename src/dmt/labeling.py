@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dmt.data.decode import shown
 from dmt.data.pictures import index_png, palette
@@ -195,7 +196,7 @@ class _Worker:
     def _classified(self, model: Model, shard: Shard) -> Generator[dict[str, Any], None, None]:
         for keys, images in _joined(self._decoded(shard, model.image_size, model.workers)):
             try:
-                found, probs = model.predict_squares(torch.from_numpy(images))
+                found, probs = model.predict_squares(images)
             except NotFiniteError as error:
                 raise _no_answer([keys[row] for row in error.ids]) from error
             columns: dict[str, Any] = {
@@ -239,7 +240,7 @@ class _Worker:
         waiting: list[list[Item]] = []
 
         def calls() -> Iterator[list[Callable[[], list[NDArray[np.uint8] | DataError]]]]:
-            for items in _rounds(self._readable(shard), _CHUNK * max(1, workers)):
+            for items in _rounds(_to_the_damage(shard), _CHUNK * max(1, workers)):
                 waiting.append(items)
                 yield [
                     partial(_decode, items[start : start + _CHUNK], size)
@@ -255,19 +256,20 @@ class _Worker:
                     else:
                         yield item, image
 
-    def _readable(self, shard: Shard) -> Iterator[Item]:
-        """Its images, up to where it is damaged."""
-        try:
-            yield from shard.items()
-        except DataError as error:
-            self._leave_out(error)
-
     def _leave_out(self, error: DataError) -> None:
         if not self._is_skipping:
             raise error
         self._left_out.append(str(error))
         if len(self._left_out) <= _MOST_SAID:
             self._say(f"left out: {error}")
+
+
+def _to_the_damage(shard: Shard) -> Iterator[Item]:
+    """Its images, and where it is damaged an item in their place that says so, in its turn."""
+    try:
+        yield from shard.items()
+    except DataError as error:
+        yield Item("", shard.name, error)
 
 
 def _decode(items: Sequence[Item], size: int | None) -> list[NDArray[np.uint8] | DataError]:
@@ -290,7 +292,7 @@ def _rounds(items: Iterator[Item], num: int) -> Iterator[list[Item]]:
 
 def _joined(
     images: Iterator[tuple[Item, NDArray[np.uint8]]],
-) -> Iterator[tuple[list[str], NDArray[np.uint8]]]:
+) -> Iterator[tuple[list[str], Tensor]]:
     """Keys and images, uint8 (B, 3, size, size), of every batch."""
     keys: list[str] = []
     held: list[NDArray[np.uint8]] = []
@@ -298,14 +300,16 @@ def _joined(
         keys.append(item.key)
         held.append(image)
         if len(held) == _BATCH:
-            yield keys, _planes(held)
+            yield keys, _stacked(held)
             keys, held = [], []
     if held:
-        yield keys, _planes(held)
+        yield keys, _stacked(held)
 
 
-def _planes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+def _stacked(images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    # As they lie, which is torch's "channels last": convolutions are faster with it than with
+    # planes (wrn_10_1 at 32×32 on an AVX2 CPU: 1.5 times the images/s), and nothing is copied.
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 def _disagreement(agreement: NDArray[np.float32] | None, num: int) -> Any:
