@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +22,9 @@ from torch import Tensor
 from dmt.data.decode import shown
 from dmt.data.pictures import index_png, palette
 from dmt.data.pools import SHARD_SIZE, local, open_files, open_shards
+from dmt.data.pools.decoding import decoded
 from dmt.data.pools.items import BigPool, Item, Shard
 from dmt.data.pools.parquet_shards import Columns, pyarrow_parquet
-from dmt.data.read_ahead import read_ahead
 from dmt.engine.finite import NotFiniteError
 from dmt.engine.model import Model
 from dmt.engine.segmenter import Segmenter
@@ -38,8 +37,6 @@ from dmt.using import Headline, headline_of, load
 from dmt.writing import make_folder
 
 _BATCH = 512  # images that go through a network together
-_CHUNK = 16  # images a thread decodes in one go
-_HELD = 64 << 20  # bytes of undecoded images in one such round of all threads, about
 _MOST_SAID = 20  # images of a shard that are named as left out
 _SECONDS_BETWEEN = 10.0
 _LAUNCHERS = (
@@ -194,7 +191,7 @@ class _Worker:
             self._say(f"left out {len(self._left_out) - _MOST_SAID:,} more of {shown(shard.name)}")
 
     def _classified(self, model: Model, shard: Shard) -> Generator[dict[str, Any], None, None]:
-        for keys, images in _joined(self._decoded(shard, model.image_size, model.workers)):
+        for keys, images in _joined(self._images(shard, model.image_size, model.workers)):
             try:
                 found, probs = model.predict_squares(images)
             except NotFiniteError as error:
@@ -221,7 +218,7 @@ class _Worker:
     ) -> Generator[dict[str, Any], None, None]:
         folder, colors = self._folder.masks(number), palette(len(model.classes))
         make_folder(folder)
-        for row, (item, image) in enumerate(self._decoded(shard, None, model.workers)):
+        for row, (item, image) in enumerate(self._images(shard, None, model.workers)):
             scene = model.predict_pixels(image, shown(item.where))
             path = folder / f"{row:06d}.png"
             write_bytes(path, index_png(scene.label, colors))
@@ -233,28 +230,16 @@ class _Worker:
                 "disagreement": [None if agreement is None else 1 - float(agreement)],
             }
 
-    def _decoded(
+    def _images(
         self, shard: Shard, size: int | None, workers: int
     ) -> Iterator[tuple[Item, NDArray[np.uint8]]]:
-        """The images of a shard that can be read, in order, decoded ahead by threads."""
-        waiting: list[list[Item]] = []
-
-        def calls() -> Iterator[list[Callable[[], list[NDArray[np.uint8] | DataError]]]]:
-            for items in _rounds(_to_the_damage(shard), _CHUNK * max(1, workers)):
-                waiting.append(items)
-                yield [
-                    partial(_decode, items[start : start + _CHUNK], size)
-                    for start in range(0, len(items), _CHUNK)
-                ]
-
-        with closing(read_ahead(calls(), workers, lookahead=2)) as rounds:
-            for parts in rounds:
-                images = [image for part in parts for image in part]
-                for item, image in zip(waiting.pop(0), images, strict=True):
-                    if isinstance(image, DataError):
-                        self._leave_out(image)
-                    else:
-                        yield item, image
+        """The images of a shard that can be read."""
+        with closing(decoded(shard, size, workers)) as found:
+            for item, image in found:
+                if isinstance(image, DataError):
+                    self._leave_out(image)
+                else:
+                    yield item, image
 
     def _leave_out(self, error: DataError) -> None:
         if not self._is_skipping:
@@ -262,32 +247,6 @@ class _Worker:
         self._left_out.append(str(error))
         if len(self._left_out) <= _MOST_SAID:
             self._say(f"left out: {error}")
-
-
-def _to_the_damage(shard: Shard) -> Iterator[Item]:
-    """Its images, and where it is damaged an item in their place that says so, in its turn."""
-    try:
-        yield from shard.items()
-    except DataError as error:
-        yield Item("", shard.name, error)
-
-
-def _decode(items: Sequence[Item], size: int | None) -> list[NDArray[np.uint8] | DataError]:
-    return [item.decoded(size) for item in items]
-
-
-def _rounds(items: Iterator[Item], num: int) -> Iterator[list[Item]]:
-    """Items in lists of `num`, or of fewer where they are large."""
-    held: list[Item] = []
-    num_bytes = 0
-    for item in items:
-        held.append(item)
-        num_bytes += item.num_bytes
-        if len(held) == num or num_bytes >= _HELD:
-            yield held
-            held, num_bytes = [], 0
-    if held:
-        yield held
 
 
 def _joined(
