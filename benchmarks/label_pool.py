@@ -1,13 +1,14 @@
 """A million images labeled end to end, undisturbed and killed three times; an index of names.
 
 Run `python benchmarks/label_pool.py [--images 1000000] [--shards 100] [--names 10000000]
-[--folder FOLDER] [--skip-whole]`. Synthetic PNGs of 32×32 in tar shards (about 2.2 KB each) are
-written to FOLDER (default: the temporary folder's), a pair of wrn_10_1 is trained for a few steps,
-and `dmt label` runs as a process of its own, one thread and one decoding thread each. It is timed
-from start to end; its memory is the kernel's highest mark (VmHWM). Then the same into another
-folder, killed by SIGKILL three times at shares of the pool, and every file of both is compared.
-At last an index of NAMES names is written, and four processes read 200 000 random names each.
-Nothing is asserted but that the two folders are equal.
+[--folder FOLDER] [--skip-whole] [method=self-training …]`. Synthetic PNGs of 32×32 in tar shards
+are written to FOLDER (default: the temporary folder's), a pair of wrn_10_1 is trained for a few
+steps, and `dmt label` runs as a process of its own with one thread and one that decodes. It is
+timed from start to end; its memory is the kernel's highest mark (VmHWM). Then the same into
+another folder, killed by SIGKILL three times on the way, and every file of both is compared. At
+last an index of NAMES names is written, and four processes read 200 000 random names each.
+Nothing is asserted but that the two folders are equal. The last words go to `dmt train`: with
+method=self-training one network labels in place of two.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import argparse
 import hashlib
 import io
 import os
+import resource
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,25 +40,30 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=100)
     parser.add_argument("--names", type=int, default=10_000_000)
     parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("words", nargs="*")
     parser.add_argument("--skip-whole", action="store_true", help="label only the killed one")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.folder) as name:
         folder = Path(name)
         if asked.images:
-            label_twice(folder, asked.images, asked.shards, is_whole=not asked.skip_whole)
+            pool = write_pool(folder / "pool", asked.images, asked.shards)
+            run = train(folder, asked.words)
+            label_twice(folder, run, pool, asked.images, is_whole=not asked.skip_whole)
         if asked.names:
             read_index(folder / "index", asked.names)
 
 
-def label_twice(folder: Path, num: int, num_shards: int, *, is_whole: bool) -> None:
+def label_twice(folder: Path, run: Path, pool: Path, num: int, *, is_whole: bool) -> None:
     """Label a pool undisturbed, and killed three times; compare."""
-    pool, run = write_pool(folder / "pool", num, num_shards), train(folder)
+    num_shards = len(list(pool.iterdir()))
     outs = {name: folder / name for name in ("whole", "killed")}
     if is_whole:
+        before = cpu_seconds()
         seconds, peak = label(run, pool, outs["whole"])
         print(
             f"{num:,} images in {num_shards} shards: {seconds:.0f} s from start to end, "
-            f"{num / seconds:,.0f} images/s, at most {peak:.0f} MB"
+            f"{num / seconds:,.0f} images/s, at most {peak:.0f} MB; "
+            f"{cpu_seconds() - before:.0f} s of CPU, {num / (cpu_seconds() - before):,.0f} images/s"
         )
     total = 0.0
     for share in (*KILLED_AT, None):
@@ -92,7 +99,7 @@ def write_pool(folder: Path, num: int, num_shards: int) -> Path:
     return folder
 
 
-def train(folder: Path) -> Path:
+def train(folder: Path, more: Sequence[str]) -> Path:
     """A pair that looks at images of 32×32; how well it does is not the question."""
     random = np.random.default_rng(1)
     for label_, level in (("dark", 40), ("bright", 200)):
@@ -102,7 +109,7 @@ def train(folder: Path) -> Path:
             path = folder / "data" / "labeled" / label_ / f"{number}.png"
             Image.fromarray(pixels).save(path)
     words = ["model=wrn_10_1", "steps=20", "rounds=1", "batch_size=16", f"data.image_size={SIDE}"]
-    words += ["device=cpu", "baseline=none", f"out={folder / 'run'}"]
+    words += ["device=cpu", "baseline=none", f"out={folder / 'run'}", *more]
     subprocess.run(command("train", folder / "data", *words), check=True, capture_output=True)
     return folder / "run"
 
@@ -178,6 +185,12 @@ def digests(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def cpu_seconds() -> float:
+    """Of all processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def memory_of(process: int, field: str) -> float:

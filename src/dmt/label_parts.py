@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -78,6 +79,18 @@ class LabelFolder:
             own = self.path / f".{MANIFEST}.{uuid.uuid4().hex}"
             write_json(own, manifest)
             own.replace(path)
+        self.refuse_others(**{name: getattr(manifest, name) for name in Manifest.model_fields})
+
+    def refuse_others(self, **expected: Any) -> None:
+        """See that a manifest, if there is one, says what is expected of some of its fields.
+
+        Raises:
+            SettingError: it says something else.
+            RunError: it cannot be read.
+        """
+        path = self.path / MANIFEST
+        if not path.exists():
+            return
         try:
             there = Manifest.model_validate(read_json(path))
         except ValidationError as error:
@@ -93,7 +106,7 @@ class LabelFolder:
             ("num_shards", "of another pool, or of this one before it changed"),
             ("sha256", "of another pool, or of this one before it changed"),
         ):
-            if getattr(there, field) != getattr(manifest, field):
+            if field in expected and getattr(there, field) != expected[field]:
                 raise SettingError(
                     f"{shown(self.path)} holds labels made {what}; repeat the command as it was, "
                     "or give another folder with out="
@@ -132,6 +145,7 @@ class LabelFolder:
 
     def sweep(self, number: int) -> None:
         """Remove what a process left of a part when it died; nobody else writes this one."""
+        shutil.rmtree(self.masks(number), ignore_errors=True)
         for path in self.path.glob(f".{self.part(number).name}.*.tmp"):
             if is_temporary(path.name):
                 with suppress(OSError):

@@ -18,7 +18,8 @@ from dmt.config import Settings
 from dmt.engine.runner import Listener
 from dmt.engine.stage import Stage
 from dmt.errors import DmtError
-from dmt.records import Summary
+from dmt.plain_yaml import read_yaml
+from dmt.records import CONFIG, Summary
 from dmt.trackers import MLflow, TensorBoard, Wandb, require
 
 _MOST_WAITING = 10_000  # events; a tracker that is further behind loses some
@@ -81,7 +82,8 @@ def tracked(
     kinds = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": Wandb}
 
     def begin() -> Tracker:
-        return kinds[to](path, settings.model_dump(mode="json"))
+        # As they were resolved, which the folder knows by now.
+        return kinds[to](path, read_yaml((path / CONFIG).read_text(encoding="utf-8")))
 
     each = Tracked(listener, to, begin if to != "none" and is_writer else None)
     try:

@@ -6,6 +6,7 @@ Their names and places are held in memory; pools that do not fit there are `data
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +77,7 @@ def with_unlabeled(catalog: Catalog, address: str | None, *, follow_links: bool 
 
     Args:
         catalog: of images with one label each, in files.
-        address: a folder, a list, tar shards or a Parquet of paths, as `open_big_pool` takes them,
+        address: a folder, a list, tar shards or a Parquet of paths, as `data.pools` knows them,
             on this machine; None: nothing is added.
         follow_links: whether links and paths may leave that place.
 
@@ -101,8 +102,7 @@ def with_unlabeled(catalog: Catalog, address: str | None, *, follow_links: bool 
         raise DataError(f"there is no image in data.unlabeled={shown(address)}")
     paths = (*catalog.paths, *names)
     if len(set(paths)) != len(paths):
-        seen: set[str] = set()
-        twin = next(each for each in paths if each in seen or seen.add(each))  # type: ignore[func-returns-value]
+        twin = next(path for path, num in Counter(paths).items() if num > 1)
         raise DataError(f"{shown(twin)} is there twice with data.unlabeled; rename one of the two")
     return replace(
         catalog,
@@ -119,10 +119,8 @@ def _gathered(address: str, follow_links: bool) -> tuple[list[str], Elsewhere]:
     pool = open_shards(address, follow_links=follow_links)
     if pool is None:
         path = local(address)
-        folder, names = (
-            Folder(str(root_of(path)), follow_links),
-            list(names_in(path, follow_links=follow_links)),
-        )
+        folder = Folder(str(root_of(path)), follow_links)
+        names = list(names_in(path, follow_links=follow_links))
         files = Files([folder.locate(name) for name in names])
         return [f"{path.name}/{name}" for name in names], files
     return _of_tars(pool) if pool.kind == "tar" else _of_tables(pool)

@@ -22,35 +22,21 @@ _LISTS = (".csv", ".txt")
 _TAR, _PARQUET = (".tar",), (".parquet", ".pq")
 
 
-def open_big_pool(
-    address: str,
-    *,
-    index: Path,
-    shard_size: int = SHARD_SIZE,
-    columns: Columns | None = None,
-    follow_links: bool = False,
+def open_files(
+    address: str, index: Path, *, shard_size: int = SHARD_SIZE, follow_links: bool = False
 ) -> BigPool:
-    """What a person names as a pool, in shards; no image is read.
+    """A folder of images, or a list of them, as shards; no image is read.
 
     Args:
-        address: a folder of images; a list of them (`.txt` a path a line, `.csv` with a column
-            `path`); tar shards or Parquet files: one, a pattern (`pool-{000..099}.tar`, `*`), or
-            a folder that holds them. Of the last two also addresses that fsspec knows.
-        index: a folder where the names of files are kept, once they were gathered; several
-            processes may gather them at once.
-        shard_size: images a shard where the pool has none of its own; rows of a Parquet shard at
-            least.
-        columns: of Parquet.
-        follow_links: whether links and paths may leave the folder of a pool.
+        address: a path. A list is `.txt` with a path a line, or `.csv` with a column `path`.
+        index: a folder where the names are kept, once they were gathered; several processes may
+            gather them at once.
+        shard_size: images a shard.
+        follow_links: whether links and paths may leave the folder of the pool.
 
     Raises:
-        DataError: there is no such pool, or none that can be read.
-        SettingError: a column that is not there.
-        EnvironmentFault: a package is missing.
+        DataError: there is no image, or the folder or list cannot be read.
     """
-    found = open_shards(address, shard_size=shard_size, columns=columns, follow_links=follow_links)
-    if found is not None:
-        return found
     path = local(address)
     if not (index / MANIFEST).is_file():
         write_index(index, names_in(path, follow_links=follow_links))
@@ -66,7 +52,20 @@ def open_shards(
     columns: Columns | None = None,
     follow_links: bool = False,
 ) -> BigPool | None:
-    """As `open_big_pool`, for tar shards and Parquet; None: a folder of images, or a list."""
+    """Tar shards or Parquet; no image is read. None: a folder of images, or a list.
+
+    Args:
+        address: a file, a pattern (`pool-{000..099}.tar`, `*`), a folder that holds them, or an
+            address that fsspec knows.
+        shard_size: rows that a shard of Parquet has at least, if its file has.
+        columns: of Parquet.
+        follow_links: whether links and paths may leave the folder of the pool.
+
+    Raises:
+        DataError: there is no such pool, or none that can be read.
+        SettingError: a column that is not there.
+        EnvironmentFault: a package is missing.
+    """
     refuse_bad_name(address)
     columns = columns or Columns()
     path = local(address)

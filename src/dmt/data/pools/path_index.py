@@ -53,8 +53,8 @@ class PathIndex(Sequence[str]):
             manifest = _Manifest.model_validate(read_json(folder / MANIFEST))
             self._names = os.open(folder / NAMES, os.O_RDONLY)
             self._ends = os.open(folder / ENDS, os.O_RDONLY)
-        except (OSError, ValueError) as error:
-            raise RunError(f"the index {folder} cannot be read: {error}; delete it") from error
+        except (OSError, ValueError, RunError) as error:
+            raise RunError(f"the index {folder} cannot be read; delete it") from error
         self._num, self.sha256 = manifest.num, manifest.sha256
         sizes = os.fstat(self._names).st_size, os.fstat(self._ends).st_size
         if sizes != (manifest.num_bytes, manifest.num * _END.itemsize):

@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 
 from dmt.data.decode import shown
 from dmt.data.finding import refuse_bad_name, refuse_outside
-from dmt.errors import DataError, EnvironmentFault
+from dmt.errors import DataError, DmtError, EnvironmentFault
 
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]+(://|::)", re.IGNORECASE)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -76,8 +76,9 @@ def opened_place(place: Place) -> Iterator[IO[bytes]]:
         DataError: it is missing or cannot be read, here or inside the block.
         EnvironmentFault: as `find_places`.
     """
+    remote = is_remote(place.address)
     try:
-        if not is_remote(place.address):
+        if not remote:
             with open(place.address, "rb") as file:
                 yield file
         else:
@@ -85,10 +86,12 @@ def opened_place(place: Place) -> Iterator[IO[bytes]]:
                 yield file
     except FileNotFoundError as error:
         raise DataError(f"there is no {shown(place.address)} any more") from error
-    except OSError as error:
-        raise DataError(
-            f"{shown(place.address)} cannot be read: {shown(error.strerror or str(error))}"
-        ) from error
+    except DmtError:
+        raise
+    except Exception as error:  # each remote file system has errors of its own
+        if not (remote or isinstance(error, OSError)):
+            raise
+        raise DataError(f"{shown(place.address)} cannot be read: {_told(error)}") from error
 
 
 def _expanded(address: str) -> Iterator[str]:
@@ -139,15 +142,19 @@ def _remote(address: str, suffixes: tuple[str, ...]) -> Iterator[Place]:
             found = [system.info(path)]
     except FileNotFoundError as error:
         raise DataError(f"there is no {shown(address)}: correct the address of the pool") from error
-    except OSError as error:
-        raise DataError(
-            f"{shown(address)} cannot be listed: {shown(error.strerror or str(error))}"
-        ) from error
+    except Exception as error:  # as in `opened_place`
+        raise DataError(f"{shown(address)} cannot be listed: {_told(error)}") from error
     for entry in found:
         name = str(entry["name"])
         if entry.get("type") == "file" and _is_meant(os.path.basename(name), suffixes):
             whole = str(system.unstrip_protocol(name))
             yield Place(whole, os.path.basename(name), int(entry.get("size") or 0))
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, on one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return shown(" ".join(str(text).split())[:200])
 
 
 def _is_meant(name: str, suffixes: tuple[str, ...]) -> bool:
