@@ -18,6 +18,7 @@ from dmt.data.decode import shown
 from dmt.data.layouts import open_catalog
 from dmt.data_record import read_data
 from dmt.errors import DataError, RunError, SettingError
+from dmt.links import refuse_links
 from dmt.mask_correcting import MaskMaker, networks_of
 from dmt.predicting import write_csv
 from dmt.records import parse_json
@@ -80,6 +81,7 @@ def apply(
         RunError: no run, or its data have other classes by now.
     """
     path = Path(run)
+    refuse_links(path)
     settings, data = settings_of(path), read_data(path)
     assert settings.dataset is not None
     catalog = open_catalog(settings.dataset, follow_links=follow_links)
