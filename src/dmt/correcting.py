@@ -18,6 +18,7 @@ from dmt.data.decode import shown
 from dmt.data.layouts import open_catalog
 from dmt.data_record import read_data
 from dmt.errors import DataError, RunError, SettingError
+from dmt.links import refuse_links
 from dmt.mask_correcting import MaskMaker, networks_of
 from dmt.predicting import write_csv
 from dmt.records import parse_json
@@ -80,6 +81,7 @@ def apply(
         RunError: no run, or its data have other classes by now.
     """
     path = Path(run)
+    refuse_links(path)
     settings, data = settings_of(path), read_data(path)
     assert settings.dataset is not None
     catalog = open_catalog(settings.dataset, follow_links=follow_links)
@@ -154,8 +156,10 @@ def _checked(
     Raises:
         DataError: some lines are wrong: all are named.
     """
-    lines, faults = _read(path, catalog)
-    known, classes = set(catalog.paths), set(catalog.classes)
+    known = {name: row for row, name in enumerate(catalog.paths)}
+    is_dense = catalog.task == "segmentation"
+    lines, faults = read_corrections(path, known, is_dense=is_dense)
+    classes = set(catalog.classes)
     actions = _ACTIONS if maker is None else _MASK_ACTIONS
     found: dict[str, Line] = {}
     twice: dict[str, None] = {}
@@ -190,8 +194,17 @@ def _checked(
     return found, list(twice)
 
 
-def _read(path: Path, catalog: Catalog) -> Lines:
-    """The lines of a CSV, or of the JSON of a labeling tool."""
+def read_corrections(path: Path, known: Mapping[str, int], *, is_dense: bool) -> Lines:
+    """The lines of a CSV, or of the JSON of a labeling tool.
+
+    Args:
+        path: of the file.
+        known: paths of the data.
+        is_dense: whether images have masks.
+
+    Raises:
+        DataError: it is neither.
+    """
     text = read_content(path)
     if text.lstrip()[:1] not in {"[", "{"}:
         return table_lines(path, text)
@@ -199,8 +212,6 @@ def _read(path: Path, catalog: Catalog) -> Lines:
         value = parse_json(text)
     except ValueError as error:
         raise DataError(f"{shown(path)} cannot be read as JSON: {error}") from error
-    known = {name: row for row, name in enumerate(catalog.paths)}
-    is_dense = catalog.task == "segmentation"
     if isinstance(value, list):
         return label_studio.read_tasks(value, known, is_dense=is_dense)
     return coco.read_document(value, known, is_dense=is_dense)

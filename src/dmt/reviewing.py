@@ -147,7 +147,7 @@ def review(
         notes=notes + more,
         how="" if answers is not None else _how(path),
         peers=names,
-        command=f"dmt apply {shlex.quote(str(path))} corrections.csv",
+        command=f"dmt apply {shlex.quote(str(path))} corrections.csv" if catalog.root else "",
     )
     return Reviewed(
         write_page(path, page),

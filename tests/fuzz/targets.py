@@ -17,7 +17,10 @@ from PIL import Image
 from safetensors.torch import save as to_safetensors
 
 from dmt import records
+from dmt.annotations import coco, label_studio
+from dmt.annotations.items import Item, Said
 from dmt.config import dump, resolve
+from dmt.correcting import read_corrections
 from dmt.data.decode import decode
 from dmt.data.headers import Header, read_header
 from dmt.data.layouts import cifar10, shapes
@@ -125,6 +128,15 @@ _EVENTS = [
     b'{"event": "evaluate", "stage": "round1/a", "round": 1, "peer": "a", "value": 3.5}\n[]\n1\n',
     b'{"event": "label", "stage": "round1/label/a", "classes": [{"name": "x"}], "a": null}\n',
 ]
+_AREA = np.arange(16).reshape(4, 4) % 3 == 1
+_SAID = [Said("Peer a", "", 0.5, _AREA.astype(np.uint8)), Said("Peer b", "cat", 0.4)]
+_ITEM = Item("a.png", "label-next", 1, 0.5, 4, 4, _SAID)
+_TASKS = label_studio.tasks([_ITEM], ("cat", "dog"), "data")
+_CORRECTIONS = [
+    b"path,label,action\na.png,cat,label\n",
+    json.dumps([{**each, "annotations": each["predictions"]} for each in _TASKS]).encode(),
+    json.dumps(coco.document([_ITEM], ("cat", "dog"))).encode(),
+]
 _JSONS = [b'{"version": 1, "status": "finished", "task": "segmentation"}', b"[1e5, null, NaN]"]
 
 
@@ -187,6 +199,7 @@ TARGETS: dict[str, Target] = {
     "table": Target(_file("list.csv", read_table), lambda: _TABLES),
     "list": Target(_file("labeled.txt", lambda p: read_split_lists(p.parent)), lambda: _LISTS),
     "classes": Target(_file("classes.txt", lambda p: read_class_list(p.parent)), lambda: _CLASSES),
+    "corrections": Target(_file("done.json", lambda p: _corrections(p)), lambda: _CORRECTIONS),
     "recipe": Target(_file("mine.yaml", _recipe), lambda: _RECIPES),
     "words": Target(_words, lambda: _WORDS),
     "sizes": Target(_sizes, lambda: [b"64x96\n30m", b"[64, 32]\n1.5h", b"99999\n90s"]),
@@ -205,6 +218,16 @@ TARGETS: dict[str, Target] = {
     "image": Target(_file("x.png", decode), _pictures),
     "mask": Target(_file("x.png", _AS_MASK), _masks),
 }  # fmt: skip
+
+
+def _corrections(path: Path) -> object:
+    """A file of corrections as labels and as masks; every area is drawn."""
+    found = [read_corrections(path, {"a.png": 0}, is_dense=is_dense) for is_dense in (False, True)]
+    for line in found[1].found:
+        for region in line.regions:
+            with contextlib.suppress(ValueError):
+                region.draw(4, 4)
+    return found
 
 
 def _read_report(path: Path) -> object:

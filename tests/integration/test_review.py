@@ -121,6 +121,13 @@ def test_what_is_no_run_or_no_number_is_refused(run: Path, photos: Path, tmp_pat
     refused("review", [run, "show=0"], "show=0 must lie between")
     refused("review", [run, "folds=3"], "add --audit")
     refused("apply", [run, tmp_path / "nothing.csv"], "there is no file")
+    refused("apply", [tmp_path / "nothing", tmp_path / "nothing.csv"], "is no run")
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "rounds" / "out").symlink_to(photos)
+    lines = corrections(tmp_path, "labeled/blue/0.png,,keep")
+    for words in (("review", [copy]), ("apply", [copy, lines])):
+        refused(*words, "leaves the run's folder")
 
 
 def test_corrections_become_a_label_file_that_trains(run: Path, photos: Path) -> None:

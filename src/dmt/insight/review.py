@@ -52,7 +52,7 @@ class Review:
             rows beyond the page's size have none.
         networks: of every row the networks whose masks it shows; empty where there is no mask.
         notes: sentences on what is shown and what not; `how` says how to get the second section.
-        command: that applies the corrections.
+        command: that applies the corrections; empty where the images are no files.
     """
 
     name: str
