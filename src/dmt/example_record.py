@@ -6,9 +6,9 @@ Who makes it: `run_examples`. No torch here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from dmt.errors import RunError
 from dmt.records import Record, first_fault, read_json
@@ -20,7 +20,8 @@ Kind = Literal["surest", "least-sure", "disagreed", "wrong"]
 Picture = Annotated[str, Field(pattern=r"^data:image/webp;base64,[A-Za-z0-9+/]+={0,2}$")]
 Color = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]  # whole numbers that a float can hold
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Reliability(Record):
@@ -32,10 +33,16 @@ class Reliability(Record):
     """
 
     model: str
-    num: list[Count]
+    num: Annotated[list[Count], Field(min_length=1)]
     right: list[Count]
     confidence: list[Share | None]
-    error: float
+    error: Percent
+
+    @model_validator(mode="after")
+    def _has_one_of_each(self) -> Self:
+        if not len(self.num) == len(self.right) == len(self.confidence):
+            raise ValueError("num, right and confidence are not equally many")
+        return self
 
 
 class Answer(Record):
@@ -56,7 +63,7 @@ class Example(Record):
     truth: str | None
     answers: dict[str, Answer]
     disagreement: Share | None
-    accuracy: float | None
+    accuracy: Percent | None
     pictures: dict[Literal["image", "truth", "a", "b", "confidence", "disagreement"], Picture]
 
 

@@ -8,7 +8,6 @@ from typing import Literal
 
 from dmt.config import Settings
 from dmt.data.catalog import Catalog
-from dmt.data.decode import shown
 from dmt.data.pictures import palette
 from dmt.engine.examples import Examples, Shown
 from dmt.engine.task import FinalTable
@@ -67,7 +66,7 @@ def _example(each: Shown, catalog: Catalog, settings: Settings, pictures: Pictur
 
     return Example(
         kind=each.kind,
-        path=shown(catalog.paths[each.id]),
+        path=catalog.paths[each.id],
         is_held_out=is_held_out,
         truth=name(each.truth),
         answers={

@@ -29,6 +29,7 @@ from dmt.data.layouts.split_lists import read_split_lists
 from dmt.data.layouts.table import read_table
 from dmt.data.mask_files import Coding, decode_mask
 from dmt.errors import DataError
+from dmt.example_record import read_examples
 from dmt.insight.read import read_run
 from dmt.models import weights
 from dmt.models.tensor_files import read_tensors
@@ -195,6 +196,15 @@ def _masks() -> list[bytes]:
 
 _AS_MASK = partial(decode_mask, coding=Coding(3), header=Header(4, 4, 4, 4, 1))
 
+_EXAMPLES = json.dumps({
+    "version": 1, "num_unlabeled": 3, "colors": ["#000000"],
+    "reliability": [{"model": "a", "num": [1, 0], "right": [1, 0], "confidence": [0.5, None],
+                     "error": 2.5}],
+    "examples": [{"kind": "wrong", "path": "a.png", "is_held_out": True, "truth": "x",
+                  "answers": {"a": {"label": "y", "confidence": 0.5}}, "disagreement": None,
+                  "accuracy": None, "pictures": {"image": "data:image/webp;base64,AAAA"}}],
+}).encode()  # fmt: skip
+
 TARGETS: dict[str, Target] = {
     "table": Target(_file("list.csv", read_table), lambda: _TABLES),
     "list": Target(_file("labeled.txt", lambda p: read_split_lists(p.parent)), lambda: _LISTS),
@@ -208,6 +218,8 @@ TARGETS: dict[str, Target] = {
     "report": Target(_file("metrics.jsonl", lambda p: _read_report(p)), lambda: _EVENTS),
     "json": Target(_file("data.json", records.read_json), lambda: _JSONS),
     "summary": Target(_file("summary.json", _summary), lambda: _JSONS),
+    "examples": Target(_file("examples.json", lambda p: read_examples(p.parent)),
+                       lambda: [*_JSONS, _EXAMPLES]),
     "cifar10": Target(_file("data_batch_1", cifar10._load), lambda: [_batch()]),
     "weights": Target(_file("model.safetensors", lambda p: (weights.read_metadata(p),
                             weights._read(p))), _safetensors),

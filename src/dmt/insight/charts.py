@@ -111,7 +111,8 @@ def line_chart(axes: Axes, series: Sequence[Series], *, dots: bool = False) -> s
     marks = [(across(x), text) for x, text in axes.marks if x_low <= x <= x_high]
     parts += _marks(marks, axes.height)
     x_ticks = ticks(x_low, x_high) if axes.x_ticks is None else axes.x_ticks
-    parts += x_labels([(across(x), axes.x_format(x)) for x in x_ticks], axes.height)
+    inside = [x for x in x_ticks if x_low <= x <= x_high]
+    parts += x_labels([(across(x), axes.x_format(x)) for x in inside], axes.height)
     parts.append(
         f'<svg viewBox="0 0 {_SPAN} {axes.height}" preserveAspectRatio="none" width="100%" '
         f'height="{axes.height}" class="lines" data-x0="{x_low:.6g}" data-x1="{x_high:.6g}" '

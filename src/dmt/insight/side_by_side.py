@@ -63,7 +63,8 @@ def write_reports(runs: Sequence[Path], out: Path | None = None) -> Written:
         page = out or Path(os.path.commonpath([run.absolute().parent for run in runs])) / PAGE
         _refuse_other_files(page)
         content = render_side_by_side(views, page)
-    for view, report in [(view, render(view)) for view in views]:
+    reports = [render(view) for view in views]  # all of them, before the first is written
+    for view, report in zip(views, reports, strict=True):
         write_text(view.folder / REPORT, report)
     if page is not None and content is not None:
         write_text(page, content)

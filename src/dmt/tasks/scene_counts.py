@@ -56,6 +56,8 @@ def count_scenes(
     for found in zip(*(ask(net, ids) for net in nets.values()), strict=True):
         (id_,) = {each for each, _ in found}
         num_missed[place_of[id_]] = sum(not bool(each.isfinite().all()) for _, each in found)
+        if num_missed[place_of[id_]]:
+            continue  # it is refused after the last image, so that all ranks stop together
         probs = {name: logits.softmax(dim=0) for name, (_, logits) in zip(nets, found, strict=True)}
         for name, prob in (probs | ensembles(probs)).items():
             confidence, label = prob.max(dim=0)

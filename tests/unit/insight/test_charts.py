@@ -164,3 +164,10 @@ def test_heat_strength_is_clamped() -> None:
     )
     assert "--v:1.00" in html
     assert "--v:0.00" in html
+
+
+def test_no_tick_lies_outside_the_drawing() -> None:
+    axes = Axes(slug="x", title="t", description="d", x_ticks=[0, 1, 2, 3])
+    svg = line_chart(axes, [Series("a", "a", [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)])])
+    assert '<text class="x" x="100.00%"' in svg
+    assert "150.00%" not in svg

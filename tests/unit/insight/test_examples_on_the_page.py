@@ -124,6 +124,9 @@ def test_hostile_names_of_images_and_classes_stay_text(tmp_path: Path) -> None:
         (lambda each: each.update(version=2), "version"),
         (lambda each: each.update(more=1), "more"),
         (lambda each: each["reliability"][0].update(error="x"), "error"),
+        (lambda each: each["reliability"][0].update(right=[1]), "equally many"),
+        (lambda each: each["reliability"][0].update(num=[], right=[], confidence=[]), "num"),
+        (lambda each: each["reliability"][0]["num"].__setitem__(0, 10**400), "num"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_ours_is_refused(tmp_path: Path, spoil: Any, part: str) -> None:
