@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 from dmt.engine.fit import Tally
 from dmt.engine.forward import BATCH_SIZE, Share
 from dmt.engine.runtime import Runtime
+from dmt.models.build import Network, build
+from dmt.models.weights import restore, save
 
 CPU = torch.device("cpu")
 
@@ -70,3 +74,16 @@ def test_sums_of_ranks_are_taken_up_by_as_many_or_by_others() -> None:
             again = Tally()
             again.take_up(kept, Runtime(CPU, rank=rank, world_size=world_size))
             assert float(again.sums["loss"]) == expected[rank]
+
+
+def test_synchronised_batch_norm_is_saved_as_any_other(tmp_path: Path) -> None:
+    net = build("wrn_10_1", 3, seed=0, image_size=8)
+    names = list(net.state_dict())
+    synchronised = torch.nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net))
+    assert isinstance(synchronised, Network)
+    assert any(isinstance(each, torch.nn.SyncBatchNorm) for each in synchronised.modules())
+    assert list(synchronised.state_dict()) == names
+    save(synchronised, tmp_path / "model.safetensors", {"stage": "round0/a"})
+    images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    again = restore(tmp_path / "model.safetensors").eval()
+    assert torch.equal(again(images), net.eval()(images))
