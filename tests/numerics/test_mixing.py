@@ -74,3 +74,15 @@ def test_the_place_decides_and_nothing_else() -> None:
     assert torch.equal(one.partner, same.partner)
     assert one.share == same.share
     assert one.share != other.share
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 4, 8])
+def test_ranks_pair_as_one_does(num_ranks: int) -> None:
+    whole = draw_mix(64, 0.75, 3, "round1/a", 17, num_blocks=8)
+    size = 64 // num_ranks
+    for rank in range(num_ranks):
+        slots = torch.arange(rank * size, (rank + 1) * size)
+        own = draw_mix(64, 0.75, 3, "round1/a", 17, num_blocks=8, slots=slots)
+        assert own.share == whole.share
+        assert torch.equal(own.partner + rank * size, whole.partner[slots])
+        assert sorted(own.partner.tolist()) == list(range(size))

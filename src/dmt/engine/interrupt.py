@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch
+
+from dmt.engine.runtime import Runtime
 from dmt.errors import Interrupted
 
 
@@ -16,6 +19,23 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+
+    def agree(self, runtime: Runtime, *, is_due: bool = False) -> bool:
+        """Whether a save is due on some rank; who was asked to stop tells the others.
+
+        So all ranks do both at the same step. The message stays on the CPU: no GPU is waited for.
+
+        Args:
+            runtime: whose ranks all ask at the same time.
+            is_due: whether it is due on this one.
+        """
+        if runtime.world_size > 1:
+            own = torch.tensor([self.signal or 0, int(is_due)])
+            asked, due = runtime.largest(own).tolist()
+            if asked:  # a flag is never taken down: a signal may come while ranks compare theirs
+                self.signal = asked
+            return bool(due)
+        return is_due
 
     def check(self, saved: str) -> None:
         """Stop here if asked to.

@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.rendezvous import rendezvous
 
 from dmt.errors import EnvironmentFault, LeftAlone
 
 RANK_TIMEOUT = 600.0  # seconds
 
-_SAID = "dmt said"
 _ASK_FOR = timedelta(seconds=5)  # whether another rank has said a sentence
 # Launchers that start several processes and leave it to a script to tell them their place.
 _SILENT_LAUNCHERS = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun"}
@@ -55,8 +56,15 @@ def meet(device: torch.device, timeout: float) -> tuple[int, int, DeviceMesh | N
         raise EnvironmentFault(f"{what} is not possible; start ranks with torchrun")
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        limit = timedelta(seconds=timeout)
         try:
-            dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+            store, _, _ = next(rendezvous("env://", rank, world_size, timeout=limit))
+            # A launcher that starts ranks again keeps its store, and with it the addresses of
+            # those that have died: a rank would wait for one of them.
+            own = dist.PrefixStore(_attempt(), store)  # type: ignore[attr-defined]
+            dist.init_process_group(
+                backend, store=own, rank=rank, world_size=world_size, timeout=limit
+            )
         except (RuntimeError, ValueError) as error:
             raise EnvironmentFault(
                 f"the {world_size} ranks did not meet at {os.environ['MASTER_ADDR']}:{port} "
@@ -103,16 +111,24 @@ def is_mine_to_say(sentence: str, *, is_echo: bool) -> bool:
     if not (host and port.isdecimal() and is_kept):
         return True
     try:
+        # TCPStore fails with a page of frames on stderr; a socket just says no.
+        socket.create_connection((host, int(port)), timeout=_ASK_FOR.total_seconds()).close()
         store = dist.TCPStore(  # type: ignore[attr-defined]
             host, int(port), is_master=False, timeout=_ASK_FOR, wait_for_workers=False
         )
-        if is_echo and store.add(_SAID, 0):
+        said = f"{_attempt()} said"
+        if is_echo and store.add(said, 0):
             return False
-        is_first = store.add(f"{_SAID} {hashlib.sha256(sentence.encode()).hexdigest()}", 1) == 1
-        store.add(_SAID, 1)
+        is_first = store.add(f"{said} {hashlib.sha256(sentence.encode()).hexdigest()}", 1) == 1
+        store.add(said, 1)
         return is_first
-    except (RuntimeError, ValueError):
+    except (OSError, RuntimeError, ValueError):
         return True
+
+
+def _attempt() -> str:
+    """What keys of this start are called, and those of one before it were not."""
+    return f"dmt {os.getenv('TORCHELASTIC_RESTART_COUNT', '0')}"
 
 
 def _place(name: str, otherwise: int) -> int:

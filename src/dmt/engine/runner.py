@@ -152,7 +152,7 @@ class Runner:
             self._folder.finish(*names)
             faults.reached("stage finished")
             self._runtime.barrier()  # no rank looks for a checkpoint while one removes it
-            self._agree()
+            self._stop.agree(self._runtime)
             self._stop.check(f"`{self._go_on}` goes on after {stage.name}")
         self._folder.settle()
 
@@ -263,7 +263,8 @@ class Runner:
                                gamma=method.gamma(position), images_per_second=speed,
                                seconds=seconds)  # fmt: skip
             faults.reached("step recorded")
-            is_due = self._agree(time.perf_counter() - saved > self._checkpoint_every)
+            is_due = time.perf_counter() - saved > self._checkpoint_every
+            is_due = self._stop.agree(self._runtime, is_due=is_due)
             if next_step < position.num_steps:
                 if self._stop.signal is not None:
                     save_state(next_step)
@@ -290,19 +291,6 @@ class Runner:
         if self._shared is not None:
             events = read_metrics(self._folder.path / METRICS)
             self._shared.put(stage, self._folder.weights(stage.name), events)
-
-    def _agree(self, is_due: bool = False) -> bool:
-        """Whether some rank finds a save due; who was asked to stop tells the others.
-
-        So all do it at the same step. The message stays on the CPU: no GPU is waited for.
-        """
-        if self._runtime.world_size > 1:
-            own = torch.tensor([self._stop.signal or 0, int(is_due)])
-            asked, due = self._runtime.largest(own).tolist()
-            if asked:  # a flag is never taken down: a signal may come while ranks compare theirs
-                self._stop.signal = asked
-            return bool(due)
-        return is_due
 
     def _keep(self, stage: TrainStage, net: nn.Module) -> None:
         faults.reached("validation begins")

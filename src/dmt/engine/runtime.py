@@ -22,6 +22,7 @@ from dmt.engine.meeting import RANK_TIMEOUT, company, meet
 from dmt.errors import EnvironmentFault, SettingError
 
 Precision = Literal["fp32", "bf16", "fp16"]
+_STATISTICS = ("running_mean", "running_var")  # of BatchNorm
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -83,7 +84,7 @@ class Runtime:
         if self.world_size == 1:
             return
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
-        buffers = [each for each in module.buffers() if each.is_floating_point()]
+        buffers = [each for name, each in module.named_buffers() if name.endswith(_STATISTICS)]
         flat = torch.cat([each.reshape(-1).float() for each in (*gradients, *buffers)])
         with company():
             dist.all_reduce(flat)

@@ -163,3 +163,42 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="cannot write"):
         write(tmp_path / "file" / "labels", torch.tensor([0]), torch.tensor([1]))
+
+
+def test_parts_are_read_as_one(tmp_path: Path) -> None:
+    label, code = torch.arange(7) % 4, torch.arange(7) * 100
+    whole = write(tmp_path / "whole", label, code)
+
+    def write_part(part: int, num_parts: int, rows: slice) -> None:
+        ImageLabels.write(
+            tmp_path / "parts", torch.arange(7)[rows], label[rows], code[rows], 4,
+            fraction=0.5, is_class_balanced=False, seed=0, where="round1/label/a",
+            num=7, part=part, num_parts=num_parts,
+        )  # fmt: skip
+
+    for part, rows in ((0, slice(4)), (1, slice(4, 4)), (2, slice(4, 7))):
+        write_part(part, 3, rows)
+    parts = ImageLabels(tmp_path / "parts")
+    assert len(parts) == 7
+    for found, given in (
+        (parts.ids, whole.ids),
+        (parts.label, whole.label),
+        (parts.code, whole.code),
+        (parts.is_selected, whole.is_selected),
+    ):
+        assert torch.equal(found, given)
+    write_part(0, 1, slice(7))  # again, by one
+    assert not list((tmp_path / "parts").glob("*.part*"))
+    assert ImageLabels(tmp_path / "parts").label.tolist() == label.tolist()
+
+
+def test_a_part_of_another_length_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, torch.arange(4) % 2, torch.arange(4))
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"num_parts": 1', '"num_parts": 2'))
+    with pytest.raises(RunError, match="cannot be read"):
+        ImageLabels(tmp_path)
+    for name in ("ids", "label", "code"):
+        np.save(tmp_path / f"{name}.part1.npy", np.zeros(1, np.uint8))
+    with pytest.raises(RunError, match="differ in length"):
+        ImageLabels(tmp_path)
