@@ -15,6 +15,7 @@ from dmt.core.curriculum import gamma_ramp, label_fraction
 from dmt.core.error_scores import error_scores
 from dmt.core.loss import IGNORE_INDEX, LossSums, flat_log_softmax, weighted_cross_entropy
 from dmt.core.mixing import Mix, Paste, draw_mix, draw_paste
+from dmt.core.mutual_loss import mutual_cross_entropy
 from dmt.core.online import class_thresholds, fairness, sharpen, squared_error
 from dmt.core.random import (
     beta_float,
@@ -55,6 +56,7 @@ __all__ = [
     "histogram",
     "is_selected",
     "label_fraction",
+    "mutual_cross_entropy",
     "permuted",
     "predict",
     "sharpen",
