@@ -309,7 +309,11 @@ class Settings(_Group):
         None, ge=0, description="threads that decode; null: as many as cores"
     )
     batch_size: int = Field(128, ge=2)
-    parallel_peers: Literal[False] = Field(False, description="true is not available yet")
+    parallel_peers: bool = Field(
+        False,
+        description="train both peers of a round side by side, in two processes with half the "
+        "threads each, or on two GPUs",
+    )
     checkpoint_every: float = Field(300.0, gt=0, description="seconds")
     bad_images: Literal["stop", "skip"] = "stop"
     allow_unlabeled_classes: bool = Field(

@@ -17,7 +17,7 @@ API = (
     "mask_evaluation", "stopping", "setting_checks", "portable", "comparing",
     "compare_words", "run_figures",
     "peers", "auditing", "reviewing", "review_pictures",
-    "correcting", "continuing",
+    "correcting", "continuing", "half", "halves",
 )  # one row of the house  # fmt: skip
 COMMAND = (
     "cli",

@@ -24,7 +24,7 @@ from dmt.engine.health import Health
 from dmt.engine.interrupt import StopFlag
 from dmt.engine.networks import build_stage
 from dmt.engine.runtime import Runtime
-from dmt.engine.shared_stages import SharedStages
+from dmt.engine.shared_stages import Elsewhere
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.step import Method, Position
 from dmt.engine.step_lines import step_fields, where
@@ -74,7 +74,7 @@ class Runner:
         listener: told of events and steps.
         stop: looked at after every step.
         unlabeled_classes: names of those without any label.
-        shared: stages that other runs have trained; on one process alone.
+        shared: stages that are trained elsewhere; where the run is one rank alone.
         go_on: the command that goes on after a stop; None: `dmt resume` with the folder.
     """
 
@@ -94,7 +94,7 @@ class Runner:
         listener: Listener,
         stop: StopFlag,
         unlabeled_classes: Collection[str] = (),
-        shared: SharedStages | None = None,
+        shared: Elsewhere | None = None,
         go_on: str | None = None,
     ) -> None:
         assert shared is None or runtime.world_size == 1
@@ -176,7 +176,7 @@ class Runner:
         return network.to(self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _repeat(self, stage: TrainStage) -> bool:
-        """Whether another run trained this stage; its network and its record are ours then."""
+        """Whether this stage is trained elsewhere; its network and its record are ours then."""
         if self._shared is None:
             return False
         path = self._folder.weights(stage.name)
@@ -186,8 +186,9 @@ class Runner:
             return False
         self._folder.settle()  # what this run had of the stage itself is dropped
         self._load_state(stage.name)
+        mark = {"shared": True} if self._shared.is_of_another_run else {}
         for line in lines:
-            self._emit(**line, shared=True)
+            self._emit(**(line | mark))
         self._num_done += stage.num_images
         return True
 

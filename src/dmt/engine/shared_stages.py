@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -30,6 +30,20 @@ class _Kept(Record):
     lines: list[dict[str, Any]]
 
 
+class Elsewhere(Protocol):
+    """Stages that another process trains, or has trained."""
+
+    is_of_another_run: bool
+
+    def take(self, stage: TrainStage, weights: Path) -> list[dict[str, Any]] | None:
+        """The lines of a stage whose network is now at `weights`; None: train it here."""
+        ...
+
+    def put(self, stage: TrainStage, weights: Path, events: Iterable[Mapping[str, Any]]) -> None:
+        """A stage was trained here."""
+        ...
+
+
 class SharedStages:
     """A folder of trained stages. Only one process may write to it at a time.
 
@@ -38,6 +52,8 @@ class SharedStages:
         context: what a stage depends on beside its own fields, as JSON values: data and split,
             seed, views, precision, machine, versions.
     """
+
+    is_of_another_run = True
 
     def __init__(self, folder: Path, context: Mapping[str, Any]) -> None:
         self._folder = folder
