@@ -19,7 +19,6 @@ Place = tuple[slice, slice]
 # Logits a tile. On a CPU it stays in the cache; an accelerator has no use
 # for small ones, but should not hold a copy of everything either.
 _CPU_TILE, _OTHER_TILE = 1 << 19, 1 << 24
-_MORE_THAN_HALF = 0.501  # with room for rounding
 
 
 class Answer(NamedTuple):
@@ -40,31 +39,34 @@ def widened(values: Tensor) -> Tensor:
 
 
 def answer(logits_nKs: Tensor, label_ns: Tensor, powers_nKs: Tensor | None = None) -> Answer:
-    """What logits say of labels in [0, K); `powers_nKs` is filled with exp(z − z_top)."""
+    """What logits say of labels in [0, K).
+
+    `powers_nKs` is filled with exp(z − z_top), but with 0 at the label.
+    """
     logits_nKs = widened(logits_nKs)
     largest = logits_nKs.amax(dim=1, keepdim=True)
     powers_nKs = torch.sub(logits_nKs, largest, out=powers_nKs)
-    own = powers_nKs.gather(1, label_ns.unsqueeze(1)).squeeze(1)
+    index = label_ns.unsqueeze(1)
+    own = powers_nKs.gather(1, index).squeeze(1)
     norm = powers_nKs.exp_().sum(dim=1)
-    confidence = norm.reciprocal()
-    is_decision = _is_first(logits_nKs, label_ns, own == 0, confidence)
-    return Answer(own - norm.log_(), confidence, is_decision)
+    powers_nKs.scatter_(1, index, 0.0)
+    is_decision = _is_first(logits_nKs, label_ns, own == 0, powers_nKs)
+    return Answer(own - norm.log(), norm.reciprocal_(), is_decision)
 
 
-def _is_first(
-    logits_nKs: Tensor, label_ns: Tensor, is_top_ns: Tensor, confidence_ns: Tensor
-) -> Tensor:
+def _is_first(logits_nKs: Tensor, label_ns: Tensor, is_top_ns: Tensor, others: Tensor) -> Tensor:
     """Whether labels are the first of the likeliest classes, given that they are one of them.
 
-    On a CPU the index of a maximum costs ten times the maximum, so it is asked only where there
-    may be several: none of them can have more than half of the probability. Elsewhere, to select
-    those would wait for the device.
+    On a CPU the index of a maximum costs ten times the maximum, so it is asked only where `others`,
+    exp(z − z_top) of all but the label, says that there is a second. Elsewhere, to look for those
+    would wait for the device.
     """
     if logits_nKs.device.type != "cpu":
         return logits_nKs.argmax(dim=1) == label_ns
-    is_open = is_top_ns & (confidence_ns < _MORE_THAN_HALF)
-    first = logits_nKs.movedim(1, -1)[is_open].argmax(dim=-1)
-    is_top_ns[is_open] = first == label_ns[is_open]
+    is_tied = is_top_ns & (others.amax(dim=1) == 1)
+    if bool(is_tied.any()):
+        first = logits_nKs.movedim(1, -1)[is_tied].argmax(dim=-1)
+        is_top_ns[is_tied] = first == label_ns[is_tied]
     return is_top_ns
 
 
@@ -107,7 +109,7 @@ def _go_over(
     """All tiles once: the total and the weights; `gradient_NKS` is filled with scale · gradient.
 
     With c = 1 / Σ exp(z − z_top) the gradient weight · (softmax − onehot) is
-    exp(z − z_top) · (weight · c), less the weight at the label.
+    exp(z − z_top) · (weight · c), and at the label weight · (p − 1).
     """
     dtype, device = widened(logits_NKS[:0]).dtype, logits_NKS.device
     totals = [torch.zeros((), dtype=dtype, device=device)]
@@ -127,7 +129,8 @@ def _go_over(
         if there is not None and powers is not None:
             weight = weight * scale
             powers.mul_((found.confidence * weight).unsqueeze(1))
-            powers.scatter_add_(1, label.unsqueeze(1), weight.neg_().unsqueeze(1))
+            at_label = weight.mul_(found.log_prob.expm1())
+            powers.scatter_(1, label.unsqueeze(1), at_label.unsqueeze(1))
             if powers is not there:
                 there.copy_(powers)
     return torch.stack(totals).sum(), weights_NS
