@@ -73,13 +73,6 @@ def peak_bytes(call: Callable[[], object], device: str = "cpu") -> int:
     return peak
 
 
-def keep_freed_memory() -> None:
-    """What `dmt train` does on a CPU, see `dmt.memory`."""
-    from dmt.memory import keep_freed_memory as keep
-
-    keep()
-
-
 def module_at(path: Path) -> ModuleType:
     """A Python file of somebody else's, imported by its path."""
     spec = importlib.util.spec_from_file_location(f"other_{path.stem}", path)

@@ -13,6 +13,7 @@ import typer
 from dmt.board_command import app as board_app
 from dmt.errors import SettingError
 from dmt.exits import end_by_sentence_at_sigterm, exit_code
+from dmt.machine import keep_freed_memory
 from dmt.options import FOLLOW_LINKS, read_options
 from dmt.printing import (
     print_check,
@@ -378,6 +379,7 @@ def _print_run(run: Run, as_json: bool) -> None:
 def main() -> None:
     """The entry point: every outcome as an exit code (0, 1 ours, 2 yours, 130/143 stopped)."""
     end_by_sentence_at_sigterm()
+    keep_freed_memory()
     sys.exit(run_command(sys.argv[1:]))
 
 

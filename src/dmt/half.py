@@ -1,11 +1,10 @@
 """The second process of a round, which trains the stages it is asked for. Who asks is `halves`.
 
-Run as `python -m dmt.half` by a run with parallel_peers=true, for nobody else.
+Run as `python -m dmt.half PARENT` by a run with parallel_peers=true, for nobody else.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -22,9 +21,8 @@ from dmt.data.layouts import open_catalog
 from dmt.engine.half_folder import HalfFolder
 from dmt.engine.runtime import open_runtime
 from dmt.errors import DmtError, Interrupted
+from dmt.machine import die_with_parent, keep_freed_memory
 from dmt.session import Session
-
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
 class Server:
@@ -73,19 +71,11 @@ def _open(settings: Settings, folder: HalfFolder) -> Callable[[str], None]:
     return Session(catalog, settings, folder, runtime, Quiet()).as_half()
 
 
-def _die_with_parent() -> None:
-    """Where the system offers it: a killed run leaves nobody behind who writes into its folder."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
-            sys.exit(1)
-
-
 def main() -> None:
     """The second process: questions on stdin, answers on stdout; whatever else is printed goes to
     stderr."""
-    _die_with_parent()
+    die_with_parent(int(sys.argv[1]))
+    keep_freed_memory()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

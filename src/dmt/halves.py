@@ -126,7 +126,7 @@ class Halves:
 
     def _begin(self) -> subprocess.Popen[str]:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "dmt.half"],
+            [sys.executable, "-m", "dmt.half", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
