@@ -16,7 +16,7 @@ from table import HEAD, Row, in_turns, module_at, peak_bytes, ratio
 from torch import Tensor
 from torch.nn import functional as F
 
-from dmt.core import IGNORE_INDEX, mutual_cross_entropy
+from dmt.core import IGNORE_INDEX, mutual_cross_entropy, small_mutual_cross_entropy
 
 SHAPE = (8, 21, 321, 321)
 COARSE = 41
@@ -45,6 +45,13 @@ class Case:
         sums, _ = mutual_cross_entropy(
             "dmt", logits, self.label, self.confidence, self.given, self.valid, GAMMA, GAMMA
         )
+        return sums.mean()
+
+    def of_small(self, logits: Tensor) -> Tensor:
+        sums, _ = small_mutual_cross_entropy(
+            "dmt", logits, _enlarge, self.label, self.confidence,
+            self.given, self.valid, GAMMA, GAMMA,
+        )  # fmt: skip
         return sums.mean()
 
     def as_written(self, logits: Tensor) -> Tensor:
@@ -77,26 +84,29 @@ class Case:
 
 
 def measure(asked: argparse.Namespace) -> list[Row]:
-    """Row 1, and on CUDA row 2."""
+    """Row 1; row 2 on CUDA, or if asked for."""
     device = asked.device
     case = Case(device)
     losses = {"dmt": case.ours, "as written": case.as_written}
     if asked.authors is not None:
         losses["the authors' class"] = case.of_authors(asked.authors)
     rows = _rows("1", losses, case.logits, asked)
-    if device != "cpu":
+    if device != "cpu" or asked.up_sample:
         case.logits = F.interpolate(
             case.logits, size=COARSE, mode="bilinear", align_corners=True
-        ).bfloat16()
+        ).to(torch.float32 if device == "cpu" else torch.bfloat16)
         up = {name: _upsampled(loss) for name, loss in losses.items()}
+        up["dmt"] = case.of_small
         rows += _rows("2", up, case.logits, asked)
     return rows
 
 
 def _upsampled(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda logits: loss(
-        F.interpolate(logits, size=SHAPE[2:], mode="bilinear", align_corners=True)
-    )
+    return lambda logits: loss(_enlarge(logits))
+
+
+def _enlarge(logits: Tensor) -> Tensor:
+    return F.interpolate(logits, size=SHAPE[2:], mode="bilinear", align_corners=True)
 
 
 def _rows(
@@ -146,6 +156,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--up-sample", action="store_true", help="row 2 on a CPU too, in float32")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     print(HEAD)

@@ -12,6 +12,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -77,7 +78,8 @@ class Halves:
                 process.terminate()
             with process:
                 assert process.stdin is not None
-                process.stdin.close()
+                with suppress(BrokenPipeError):  # of what it did not read before it died
+                    process.stdin.close()
                 try:
                     process.wait(_PATIENCE)
                 except subprocess.TimeoutExpired:

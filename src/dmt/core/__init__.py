@@ -27,6 +27,7 @@ from dmt.core.random import (
     uniform_float,
 )
 from dmt.core.selection import Cut, break_ties, cut_histogram, histogram, is_selected, tie_bits
+from dmt.core.small_logits import small_mutual_cross_entropy
 from dmt.core.weighting import RULES, Weighted, weigh
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "predict",
     "sharpen",
     "shuffled",
+    "small_mutual_cross_entropy",
     "squared_error",
     "tie_bits",
     "uniform",

@@ -6,6 +6,7 @@ They differ in the rule of weights and in the plan's teachers, not in this code.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,13 @@ from dmt.core import (
     draw_mix,
     gamma_ramp,
     mutual_cross_entropy,
+    small_mutual_cross_entropy,
     weigh,
     weighted_cross_entropy,
 )
 from dmt.core.weighting import Rule
 from dmt.engine.step import Batch, Position, StepResult, View
+from dmt.models.network import Network
 from dmt.models.norm import frozen_batch_norm
 
 _STUDENT = "student"
@@ -74,15 +77,18 @@ class WeightedPseudoLabels:
         batch = self._view(batch, position)
         if self._mixup:
             return self._mixed(net, batch, position)
-        sums_of_loss, weighted = mutual_cross_entropy(
-            self._rule,
-            net(batch.images),
-            batch.label,
-            batch.confidence,
-            _given(batch),
-            batch.valid,
-            *self._exponents(position),
-        )
+        rest = (batch.label, batch.confidence, _given(batch), batch.valid)
+        gammas = self._exponents(position)
+        if isinstance(net, Network) and net.is_dense:
+            small = net(batch.images, is_coarse=True)
+            enlarge = partial(net.enlarge, height=batch.label.shape[1], width=batch.label.shape[2])
+            sums_of_loss, weighted = small_mutual_cross_entropy(
+                self._rule, small, enlarge, *rest, *gammas
+            )
+        else:
+            sums_of_loss, weighted = mutual_cross_entropy(
+                self._rule, net(batch.images), *rest, *gammas
+            )
         return StepResult({_STUDENT: (sums_of_loss,)}, {_STUDENT: _sums(weighted, batch)})
 
     def _mixed(self, net: nn.Module, batch: Batch, position: Position) -> StepResult:
