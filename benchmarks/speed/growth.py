@@ -62,10 +62,9 @@ def _one(num: int) -> None:
         )
         net, ids = Linear(), torch.arange(num)
         began = time.perf_counter()
-        answers = [predict(each) for each in forward(net, pool, ids, runtime)]
-        label, code = (
-            torch.cat([each.label for each in answers]), torch.cat([each.code for each in answers])
-        )  # fmt: skip
+        found = (predict(each) for each in forward(net, pool, ids, runtime))
+        answers = [(each.label.int(), each.code) for each in found]
+        label, code = (torch.cat(parts) for parts in zip(*answers, strict=True))
         del answers
         ImageLabels.write(
             Path(place) / "labels", ids, label, code, NUM_CLASSES,

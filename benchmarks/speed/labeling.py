@@ -50,10 +50,10 @@ class ImagePool:
         )
 
     def ours(self, folder: Path) -> None:
-        answers = [predict(each) for each in forward(self.net, self.pool, self.ids, self.runtime)]
+        found = (predict(each) for each in forward(self.net, self.pool, self.ids, self.runtime))
+        answers = [(each.label.int(), each.code) for each in found]
         ImageLabels.write(
-            folder, self.ids, torch.cat([each.label for each in answers]),
-            torch.cat([each.code for each in answers]), 10,
+            folder, self.ids, *(torch.cat(parts) for parts in zip(*answers, strict=True)), 10,
             fraction=FRACTION, is_class_balanced=False, seed=0, where="benchmark",
         )  # fmt: skip
 

@@ -66,7 +66,8 @@ class _OneByOne(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, small: Tensor, of_image: Callable[[int, Tensor], Tensor]) -> Tensor:
-        totals, gradients = [], []
+        totals: list[Tensor] = []
+        gradients: list[Tensor] = []
         for row in range(len(small)):
             leaf = widened(small[row : row + 1].detach())
             if not ctx.needs_input_grad[0]:

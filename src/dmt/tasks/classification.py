@@ -151,13 +151,15 @@ class Classification:
         """See `Task.label`."""
         split = self._splits[stage.fold]
         ids = torch.from_numpy(split.unlabeled.copy())
+        # Of a pool of any size no more is held than these three numbers an image.
         answers = [
-            (predict(logits), logits.isfinite().all(dim=1))
+            (answer.label.int(), answer.code, logits.isfinite().all(dim=1).to(torch.uint8))
             for logits in forward(net, self._pool, shard(ids, self._runtime), self._runtime)
+            for answer in [predict(logits)]
         ]
         label, code, is_finite = (
             unshard(torch.cat(parts), len(ids), self._runtime).cpu()
-            for parts in zip(*((p.label, p.code, good.int()) for p, good in answers), strict=True)
+            for parts in zip(*answers, strict=True)
         )
         refuse_unless_all(is_finite.bool(), ids)
         if self._runtime.is_writer:
