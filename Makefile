@@ -34,7 +34,7 @@ help:
 	@echo 'make soak       kill runs POINTS=$(POINTS) times anywhere, finish and compare them; goes on where it stood'
 	@echo 'make fuzz       feed every parser whatever breaks it, for SECONDS_OF_FUZZ=$(SECONDS_OF_FUZZ); goes on where it stood'
 	@echo 'make check      lint, types, tests'
-	@echo 'make bench      the speed ratios, benchmark by benchmark'
+	@echo 'make bench      the speed ratios as one table (ARGS=--quick, or "--authors FOLDER --threads 2")'
 	@echo 'make results    write docs/results.md and the key lines of README.md from results/; nothing is trained'
 	@echo 'make clean      remove $(VENV) and the caches; runs/ stays'
 	@echo ''
@@ -71,7 +71,7 @@ types: $(VENV)/.installed-dev
 	@$(PY) -m mypy
 
 bench: $(VENV)/.installed-dev
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done
+	@$(PY) benchmarks/speed/all.py $(ARGS)
 
 results: $(VENV)/.installed
 	@$(PY) benchmarks/accuracy/results.py

@@ -15,6 +15,7 @@ from dmt.board_command import app as board_app
 from dmt.errors import SettingError
 from dmt.exits import end_by_sentence_at_sigterm, exit_code
 from dmt.label_command import app as label_app
+from dmt.machine import keep_freed_memory
 from dmt.options import FOLLOW_LINKS, paths_and_words, read_options
 from dmt.printing import (
     print_check,
@@ -364,6 +365,7 @@ def _print_run(run: Run, as_json: bool) -> None:
 def main() -> None:
     """The entry point: every outcome as an exit code (0, 1 ours, 2 yours, 130/143 stopped)."""
     end_by_sentence_at_sigterm()
+    keep_freed_memory()
     code = run_command(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # all is said; nobody is left to catch it
     sys.exit(code)

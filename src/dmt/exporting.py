@@ -89,7 +89,13 @@ def export_rows(
     assert catalog.root is not None
     say = _Masks(run, catalog, settings) if catalog.task == "segmentation" else None
     items = []
+    own = frozenset(catalog.paths[: catalog.num_own])
     for row, spoken in zip(rows, networks, strict=True):
+        if row.path not in own:
+            raise DataError(
+                f"{shown(row.path)} is not in {shown(catalog.root)}: export= is for images of the "
+                "data's own folder, not of data.unlabeled; leave it out"
+            )
         header = read_header(catalog.root / row.path)
         called = _PAIR if row.section == WRONG else names
         said = _labels(row, called) if say is None else say(row, spoken, called)

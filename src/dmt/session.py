@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,17 @@ from dmt.data_checkup import data_alarms
 from dmt.data_record import read_data
 from dmt.engine.examples import Examples
 from dmt.engine.folder import RunFolder
-from dmt.engine.interrupt import listening
+from dmt.engine.interrupt import StopFlag, listening
 from dmt.engine.networks import build_stage
 from dmt.engine.outcome import RunFacts, final_models, installed, summarize
 from dmt.engine.plan import peer_names, plan
 from dmt.engine.runner import Listener, Runner, tell
 from dmt.engine.runtime import Runtime, hardware
-from dmt.engine.shared_stages import SharedStages
+from dmt.engine.shared_stages import Elsewhere, SharedStages
 from dmt.engine.stage import Stage, TrainStage
 from dmt.engine.task import FinalTable, Task
 from dmt.errors import RunError
+from dmt.halves import Halves, refuse_company
 from dmt.image_material import ImageMaterial
 from dmt.insight.report import write_report
 from dmt.machine import num_workers
@@ -137,6 +139,26 @@ class Session:
                 f"{path} cannot go on: {edited}; put {path / CONFIG} back as it was, or start a "
                 "new run"
             )
+        split, data = self._open_again(before)
+        self._folder.forget_outcome()
+        faults.reached("session resumed")
+        self._look_at_data(split, data)
+        return self._work(split, data)
+
+    def as_half(self) -> Callable[[str], None]:
+        """What trains a stage, by its name, of a run that another process owns and records."""
+        split, _ = self._open_again(read_data(self._folder.path))
+        task, stages = self._task_and_plan(split)
+        by_name = {each.name: each for each in stages}
+
+        def train(name: str) -> None:
+            with listening() as stop:
+                self._runner([by_name[name]], task, stop).run()
+
+        return train
+
+    def _open_again(self, before: dict[str, Any]) -> tuple[Parts, dict[str, Any]]:
+        """The split and the fingerprint of a run that began before, its data unchanged."""
         if self._settings.init_from is not None:
             self._start = kept_start(self._folder, self._settings, self._catalog)
         bad = self._material.open(self._settings, self._runtime)
@@ -147,13 +169,10 @@ class Session:
         difference = changed(before, data)
         if difference is not None:
             raise RunError(
-                f"{path} cannot go on: {difference}; put the data back as it was, or "
+                f"{self._folder.path} cannot go on: {difference}; put the data back as it was, or "
                 "start a new run"
             )
-        self._folder.forget_outcome()
-        faults.reached("session resumed")
-        self._look_at_data(split, data)
-        return self._work(split, data)
+        return split, data
 
     def _look_at_data(self, split: Parts, data: Mapping[str, Any]) -> None:
         """Put on record, once and before any stage, what looks wrong with the data."""
@@ -169,14 +188,10 @@ class Session:
         folder.finish(DATA_STAGE)
 
     def _work(self, split: Parts, data: Mapping[str, Any]) -> Summary:
-        settings, runtime = self._settings, self._runtime
+        runtime = self._runtime
         # Now, as somebody may go on drawing masks while the run trains.
         unlabeled_classes = self._material.unlabeled_classes(split)
-        splits: dict[int | None, Parts] = {None: split}
-        if settings.folds:
-            splits |= dict(enumerate(self._material.folds(settings, split)))
-        task = self._material.task(settings, splits, runtime)
-        stages = plan(settings, sizes_of(split, self._catalog))
+        task, stages = self._task_and_plan(split)
         self._listener.on_plan(stages)
         faults.reached("session planned")
         facts = self._facts(split, unlabeled_classes)
@@ -194,7 +209,7 @@ class Session:
         )
         if runtime.is_writer:
             self._folder.sync_record()
-            write_examples(self._folder.path, self._catalog, settings, table, examples)
+            write_examples(self._folder.path, self._catalog, self._settings, table, examples)
             write_json(self._folder.path / SUMMARY, summary)
             write_report(self._folder.path)
         faults.reached("run done")
@@ -210,24 +225,8 @@ class Session:
     ) -> tuple[FinalTable | None, Examples]:
         """Do all stages that are left, then look at the held-out images and at some others."""
         settings = self._settings
-        with listening() as stop:
-            runner = Runner(
-                stages,
-                task,
-                methods_of(task, self._runtime),
-                self._folder,
-                self._runtime,
-                seed=settings.seed,
-                image_size=max(self._material.shapes(settings).view),
-                checkpoint_every=settings.checkpoint_every,
-                allow_code=True,  # checked before this session began
-                paths=self._catalog.paths,
-                listener=self._listener,
-                stop=stop,
-                unlabeled_classes=unlabeled_classes,
-                shared=self._store(data),
-                has_sync_norm=settings.sync_batch_norm,
-            )
+        with listening() as stop, self._elsewhere(stages, stop, data) as elsewhere:
+            runner = self._runner(stages, task, stop, unlabeled_classes, elsewhere)
             runner.run()
             faults.reached("judge begins")
             folds = range(settings.folds) if settings.folds else (None,)
@@ -244,6 +243,49 @@ class Session:
             last = final_models(stages, None, settings.baseline)
             peers = {name: runner.network(last[name]) for name in peer_names(settings)}
             return table, task.examples(peers)
+
+    def _task_and_plan(self, split: Parts) -> tuple[Task, tuple[Stage, ...]]:
+        settings = self._settings
+        splits: dict[int | None, Parts] = {None: split}
+        if settings.folds:
+            splits |= dict(enumerate(self._material.folds(settings, split)))
+        task = self._material.task(settings, splits, self._runtime)
+        return task, plan(settings, sizes_of(split, self._catalog))
+
+    def _runner(
+        self,
+        stages: Sequence[Stage],
+        task: Task,
+        stop: StopFlag,
+        unlabeled_classes: Sequence[str] = (),
+        elsewhere: Elsewhere | None = None,
+    ) -> Runner:
+        settings = self._settings
+        return Runner(
+            stages,
+            task,
+            methods_of(task, self._runtime),
+            self._folder,
+            self._runtime,
+            seed=settings.seed,
+            image_size=max(self._material.shapes(settings).view),
+            checkpoint_every=settings.checkpoint_every,
+            allow_code=True,  # checked before this session began
+            paths=self._catalog.paths,
+            listener=self._listener,
+            stop=stop,
+            unlabeled_classes=unlabeled_classes,
+            shared=elsewhere,
+            has_sync_norm=settings.sync_batch_norm,
+        )
+
+    def _elsewhere(
+        self, stages: Sequence[Stage], stop: StopFlag, data: Mapping[str, Any]
+    ) -> AbstractContextManager[Elsewhere | None]:
+        """Who else trains stages of this run: a second process, other runs, nobody."""
+        if self._settings.parallel_peers:
+            return Halves(stages, self._settings, self._folder.path, self._runtime, stop)
+        return nullcontext(self._store(data))
 
     def _stored(self) -> Settings:
         """The settings as they repeat this run from any folder."""
@@ -315,6 +357,8 @@ class Session:
         """Build each kind of network once, so that a wrong name leaves no run behind."""
         stages = plan(self._settings, sizes_of(split, self._catalog))
         trained = [each for each in stages if isinstance(each, TrainStage)]
+        if self._settings.parallel_peers:
+            refuse_company(self._runtime, is_sharing=self._shared is not None)
         if self._start is not None:
             specs = {each.peer: each.model for each in trained if each.start is not None}
             refuse_misfits(self._start.weights, specs, len(self._catalog.classes))

@@ -185,6 +185,11 @@ def check_combinations(settings: Settings, typed: Collection[str]) -> None:
             "data.overlap is of windows; set data.window= as well, or leave it out",
         ),
         (
+            settings.parallel_peers and (is_single or PRESETS[settings.method].online is not None),
+            f"parallel_peers=true is for two peers in rounds, and method={settings.method} "
+            f"schedule={settings.schedule} has none; leave it out",
+        ),
+        (
             is_single and settings.baseline == "pair",
             "baseline=pair is for a pair of peers; set baseline=equal",
         ),

@@ -332,7 +332,11 @@ class Settings(_Group):
         False, description="with out=: go on with the run there if it began by the same command, "
         "for launchers that start a command again",
     )  # fmt: skip
-    parallel_peers: Literal[False] = Field(False, description="true is not available yet")
+    parallel_peers: bool = Field(
+        False,
+        description="train both peers of a round side by side, in two processes with half the "
+        "threads each, or on two GPUs",
+    )
     checkpoint_every: float = Field(300.0, gt=0, description="seconds")
     bad_images: Literal["stop", "skip"] = "stop"
     allow_unlabeled_classes: bool = Field(

@@ -59,7 +59,7 @@ DIGITS = (
     ("weights=.", "weights=. is no file"),
     ("peers.b.weights=nonsense", "peers.b.weights=nonsense is no file; give none"),
     ("init_from=runs/x", "init_from=runs/x does not work: runs/x is no run"),
-    ("parallel_peers=true", "parallel_peers=true does not work"),
+    ("parallel_peers=true method=cps", "parallel_peers=true is for two peers in rounds"),
     ("track.to=wandbb", "did you mean wandb?"),
     ("device=gpu", "device=gpu is no device; use auto, cpu, cuda"),
     ("device=meta", "device=meta is not supported"),

@@ -120,7 +120,6 @@ def reference_mixed(case: Case, rule: str, mix: Mix) -> reference.Step:
 @pytest.mark.parametrize("is_soft", [False, True])
 @pytest.mark.parametrize("shape", [(5, 3), (2, 3, 2, 2)])
 def test_gradcheck_with_the_weights_held_fixed(shape: tuple[int, ...], is_soft: bool) -> None:
-    """The loss is computed in float32, so the differences are wide and their tolerance with it."""
     case = make_case(shape, 3)
     weight = weigh("dmt", case.logits, case.label, case.confidence, 2.0, 2.0).weight + 0.1
     target = case.mixed_logits.softmax(dim=1) if is_soft else case.label
@@ -129,4 +128,4 @@ def test_gradcheck_with_the_weights_held_fixed(shape: tuple[int, ...], is_soft: 
         return weighted_cross_entropy(logits, target, weight, case.valid).total
 
     logits = case.logits.double().requires_grad_()
-    assert torch.autograd.gradcheck(total, (logits,), eps=1e-2, atol=2e-3)
+    assert torch.autograd.gradcheck(total, (logits,))

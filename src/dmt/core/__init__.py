@@ -15,6 +15,7 @@ from dmt.core.curriculum import gamma_ramp, label_fraction
 from dmt.core.error_scores import error_scores
 from dmt.core.loss import IGNORE_INDEX, LossSums, flat_log_softmax, weighted_cross_entropy
 from dmt.core.mixing import Mix, Paste, draw_mix, draw_paste
+from dmt.core.mutual_loss import mutual_cross_entropy
 from dmt.core.online import class_thresholds, fairness, sharpen, squared_error
 from dmt.core.random import (
     beta_float,
@@ -27,6 +28,7 @@ from dmt.core.random import (
     uniform_float,
 )
 from dmt.core.selection import Cut, break_ties, cut_histogram, histogram, is_selected, tie_bits
+from dmt.core.small_logits import small_mutual_cross_entropy
 from dmt.core.weighting import RULES, Weighted, weigh
 
 __all__ = [
@@ -56,11 +58,13 @@ __all__ = [
     "histogram",
     "is_selected",
     "label_fraction",
+    "mutual_cross_entropy",
     "permuted",
     "permuted_by_blocks",
     "predict",
     "sharpen",
     "shuffled",
+    "small_mutual_cross_entropy",
     "squared_error",
     "tie_bits",
     "uniform",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dmt.core.loss import flat_log_softmax
+from dmt.core.loss import flat
+from dmt.core.tiles import widened
 
 NUM_CODES = 1 << 16
 _LARGEST = 32.0  # −log(1−c) at the last code: c = 1 − 1.3e-14, beyond float32's own reach
@@ -31,12 +31,15 @@ def predict(logits: Tensor) -> Prediction:
     Args:
         logits: (N, K, *S) in any floating type, K ≥ 2.
     """
-    log_probs_NKS = flat_log_softmax(logits)
-    top_NS, label_NS = log_probs_NKS.max(dim=1)
-    others_NKS = log_probs_NKS.scatter(1, label_NS.unsqueeze(1), -math.inf)
-    code_NS = encode_confidence(log_error=others_NKS.logsumexp(dim=1))
+    logits_NKS = widened(flat(logits))
+    top_NKS, label_NKS = logits_NKS.max(dim=1, keepdim=True)
+    powers_NKS = (logits_NKS - top_NKS).exp_()
+    norm_NS = powers_NKS.sum(dim=1)
+    others_NS = powers_NKS.scatter_(1, label_NKS, 0.0).sum(dim=1)
+    code_NS = encode_confidence(log_error=others_NS.log_() - norm_NS.log())
+    confidence_NS, label_NS = norm_NS.reciprocal_(), label_NKS.squeeze(1)
     shape = (logits.shape[0], *logits.shape[2:])
-    return Prediction(label_NS.view(shape), top_NS.exp().view(shape), code_NS.view(shape))
+    return Prediction(label_NS.view(shape), confidence_NS.view(shape), code_NS.view(shape))
 
 
 def encode_confidence(log_error: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from dmt.core.loss import flat_log_softmax
+from dmt.core.loss import flat
+from dmt.core.tiles import Answer, answer
 
 Rule = Literal["dmt", "naive", "flip", "ones"]
 RULES: tuple[str, ...] = get_args(Rule)
@@ -54,31 +55,59 @@ def weigh(
 
     Source: paper, eq. 3–4 and its ablations (naive, flip).
     """
-    log_probs_NKS = flat_log_softmax(logits)
-    num_classes = log_probs_NKS.shape[1]
-    label_NS = label.reshape(log_probs_NKS[:, 0].shape)
-    teacher_NS = confidence.reshape(label_NS.shape).float()
-    known_NS = label_NS.clamp(0, num_classes - 1)
-    agreed_p_NS = log_probs_NKS.gather(1, known_NS.unsqueeze(1)).squeeze(1).exp()
-    top_NS, decision_NS = log_probs_NKS.max(dim=1)
-    is_agreed_NS = decision_NS == label_NS
-    new_label_NS = label_NS
-    if rule == "ones" or agreement_gamma == disagreement_gamma == 0:
-        weight_NS = torch.ones_like(agreed_p_NS)
-    elif rule == "naive":
-        weight_NS = agreed_p_NS**agreement_gamma
-    else:
-        is_overruled_NS = ~is_agreed_NS & (top_NS.exp() > teacher_NS)
-        weight_NS = torch.where(
-            is_agreed_NS, agreed_p_NS**agreement_gamma, agreed_p_NS**disagreement_gamma
-        )
-        if rule == "flip":
-            weight_NS = torch.where(
-                is_overruled_NS, (1 - teacher_NS) ** disagreement_gamma, weight_NS
-            )
-            new_label_NS = torch.where(is_overruled_NS, decision_NS, label_NS)
-        else:
-            weight_NS = weight_NS.masked_fill(is_overruled_NS, 0.0)
-    return Weighted(
-        weight_NS.view(label.shape), new_label_NS.view(label.shape), is_agreed_NS.view(label.shape)
+    logits_NKS = flat(logits)
+    label_NS, confidence_NS = (
+        each.reshape(len(logits_NKS), logits_NKS.shape[2]) for each in (label, confidence)
     )
+    known_NS = label_NS.clamp(0, logits_NKS.shape[1] - 1)
+    found = answer(logits_NKS, known_NS)
+    is_agreed_NS = found.is_decision & (known_NS == label_NS)
+    found = found._replace(is_decision=is_agreed_NS)
+    weight_NS = weight_of(rule, found, confidence_NS, agreement_gamma, disagreement_gamma)
+    if rule == "flip" and max(agreement_gamma, disagreement_gamma) > 0:
+        is_flipped_NS = _is_overruled(found, confidence_NS)
+        label_NS = torch.where(is_flipped_NS, logits_NKS.argmax(dim=1), label_NS)
+    return Weighted(*(each.view(label.shape) for each in (weight_NS, label_NS, is_agreed_NS)))
+
+
+def weight_of(
+    rule: Rule,
+    student: Answer,
+    confidence: Tensor,
+    agreement_gamma: float,
+    disagreement_gamma: float,
+) -> Tensor:
+    """The weights that `weigh` gives, for who has the student's answer already.
+
+    Args:
+        rule: one of `RULES`.
+        student: what it says of the teacher's labels.
+        confidence: the teacher's, of the answer's shape, floating, in [0, 1].
+        agreement_gamma, disagreement_gamma: γ1 and γ2.
+
+    Returns:
+        Of the answer's shape and type.
+    """
+    log_prob = student.log_prob
+    if rule == "ones" or agreement_gamma == disagreement_gamma == 0:
+        return torch.ones_like(log_prob)
+    weight = _power(log_prob, agreement_gamma)
+    if rule == "naive":
+        return weight
+    if agreement_gamma != disagreement_gamma:  # they are the same in all of the paper's settings
+        weight = torch.where(student.is_decision, weight, _power(log_prob, disagreement_gamma))
+    is_overruled = _is_overruled(student, confidence)
+    if rule == "flip":
+        doubt = (1 - confidence.to(log_prob.dtype)) ** disagreement_gamma
+        return torch.where(is_overruled, doubt, weight)
+    return weight.masked_fill_(is_overruled, 0.0)
+
+
+def _power(log_prob: Tensor, gamma: float) -> Tensor:
+    """p ** γ; an exponential is a fifth of the price of a power. p ** 0 is 1, also of p = 0."""
+    return (log_prob * gamma).exp_() if gamma else torch.ones_like(log_prob)
+
+
+def _is_overruled(student: Answer, confidence: Tensor) -> Tensor:
+    """Where the student decides otherwise and is surer."""
+    return ~student.is_decision & (student.confidence > confidence)

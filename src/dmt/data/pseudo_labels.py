@@ -6,7 +6,7 @@ no second pass. Labels of pixels are another store's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,6 @@ from dmt.core import (
     break_ties,
     cut_histogram,
     decode_confidence,
-    histogram,
     is_selected,
     tie_bits,
 )
@@ -32,6 +31,7 @@ from dmt.writing import make_folder
 
 _MANIFEST = "manifest.json"
 _COLUMNS = ("ids", "label", "code")
+_PART = 1 << 16  # images that are looked at together
 
 
 class _Manifest(Record):
@@ -97,7 +97,7 @@ class ImageLabels:
         Args:
             folder: made if it is not there; what it held is replaced.
             ids: int64 (N,), into the data set.
-            label: int64 (N,) in [0, K).
+            label: int64 or int32 (N,) in [0, K).
             code: int32 (N,), confidence codes.
             num_classes: K.
             fraction: label fraction that `is_selected` keeps.
@@ -168,7 +168,11 @@ class ImageLabels:
 
     def histogram(self) -> Tensor:
         """int64 (K, NUM_CODES): how often each class got each code."""
-        return histogram(self.label, self.code, self.num_classes)
+        counts = torch.zeros(self.num_classes, NUM_CODES, dtype=torch.int64)
+        for _, label, code in self._parts():
+            place = label * NUM_CODES + code
+            counts.view(-1).scatter_add_(0, place, torch.ones_like(place))
+        return counts
 
     def cut(self) -> Cut:
         """The cut that keeps exactly round(fraction · N), of all or of every class.
@@ -179,14 +183,29 @@ class ImageLabels:
         cut = cut_histogram(counts, manifest.fraction, is_class_balanced=manifest.is_class_balanced)
         if bool((cut.code == NUM_CODES).all()) and manifest.fraction > 0:
             cut = cut_histogram(counts, 1 / manifest.num, is_class_balanced=False)
-        label = self.label
-        tied = self.code == cut.code[label]
-        return break_ties(cut, label[tied], self._ties(self.ids[tied]))
+        tied = [
+            (label[is_tied], self._ties(ids[is_tied]))
+            for ids, label, code in self._parts()
+            for is_tied in [code == cut.code[label]]
+        ]
+        return break_ties(cut, *(torch.cat(each) for each in zip(*tied, strict=True)))
 
     @property
     def is_selected(self) -> Tensor:
         """bool (N,): which labels the fraction keeps."""
-        return is_selected(self.label, self.code, self._ties(self.ids), self.cut())
+        cut = self.cut()
+        return torch.cat(
+            [is_selected(label, code, self._ties(ids), cut) for ids, label, code in self._parts()]
+        )
+
+    def _parts(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Ids, labels and codes a part at a time, so that what is made of them stays small."""
+        for columns in zip(self._ids, self._label, self._code, strict=True):
+            for start in range(0, max(1, len(columns[0])), _PART):
+                yield tuple(  # type: ignore[misc]
+                    torch.from_numpy(np.array(column[start : start + _PART], dtype=np.int64))
+                    for column in columns
+                )
 
     def _ties(self, ids: Tensor) -> Tensor:
         return tie_bits(self._manifest.seed, self._manifest.where, ids)

@@ -24,7 +24,7 @@ from dmt.engine.health import Health
 from dmt.engine.interrupt import StopFlag
 from dmt.engine.networks import build_stage
 from dmt.engine.runtime import Runtime
-from dmt.engine.shared_stages import SharedStages
+from dmt.engine.shared_stages import Elsewhere
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.step import Method, Position
 from dmt.engine.step_lines import step_fields, where
@@ -74,7 +74,7 @@ class Runner:
         listener: told of events and steps.
         stop: looked at after every step.
         unlabeled_classes: names of those without any label.
-        shared: stages that other runs have trained; on one process alone.
+        shared: stages that are trained elsewhere; where the run is one rank alone.
         go_on: the command that goes on after a stop; None: `dmt resume` with the folder.
         has_sync_norm: whether BatchNorm sees the batch of all ranks.
     """
@@ -95,7 +95,7 @@ class Runner:
         listener: Listener,
         stop: StopFlag,
         unlabeled_classes: Collection[str] = (),
-        shared: SharedStages | None = None,
+        shared: Elsewhere | None = None,
         go_on: str | None = None,
         has_sync_norm: bool = False,
     ) -> None:
@@ -186,7 +186,7 @@ class Runner:
         return network
 
     def _repeat(self, stage: TrainStage) -> bool:
-        """Whether another run trained this stage; its network and its record are ours then."""
+        """Whether this stage is trained elsewhere; its network and its record are ours then."""
         if self._shared is None:
             return False
         path = self._folder.weights(stage.name)

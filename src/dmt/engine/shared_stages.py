@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -30,6 +30,18 @@ class _Kept(Record):
     stage: str
     sha256: str
     lines: list[dict[str, Any]]
+
+
+class Elsewhere(Protocol):
+    """Stages that another process trains, or has trained."""
+
+    def take(self, stage: TrainStage, weights: Path) -> list[dict[str, Any]] | None:
+        """The lines of a stage whose network is now at `weights`; None: train it here."""
+        ...
+
+    def put(self, stage: TrainStage, weights: Path, events: Iterable[Mapping[str, Any]]) -> None:
+        """A stage was trained here."""
+        ...
 
 
 class SharedStages:

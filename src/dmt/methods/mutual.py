@@ -6,14 +6,24 @@ They differ in the rule of weights and in the plan's teachers, not in this code.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dmt.core import draw_mix, gamma_ramp, weigh, weighted_cross_entropy
+from dmt.core import (
+    Weighted,
+    draw_mix,
+    gamma_ramp,
+    mutual_cross_entropy,
+    small_mutual_cross_entropy,
+    weigh,
+    weighted_cross_entropy,
+)
 from dmt.core.weighting import Rule
 from dmt.engine.step import Batch, Position, StepResult, View
+from dmt.models.network import Network
 from dmt.models.norm import frozen_batch_norm
 
 _STUDENT = "student"
@@ -70,10 +80,19 @@ class WeightedPseudoLabels:
         batch = self._view(batch, position)
         if self._mixup:
             return self._mixed(net, batch, position)
-        logits = net(batch.images)
-        label, weight, sums = self._weights(logits.detach(), batch, position)
-        sums_of_loss = weighted_cross_entropy(logits, label, weight, batch.valid)
-        return StepResult({_STUDENT: (sums_of_loss,)}, {_STUDENT: sums})
+        rest = (batch.label, batch.confidence, _given(batch), batch.valid)
+        gammas = self._exponents(position)
+        if isinstance(net, Network) and net.is_dense:
+            small = net(batch.images, is_coarse=True)
+            enlarge = partial(net.enlarge, height=batch.label.shape[1], width=batch.label.shape[2])
+            sums_of_loss, weighted = small_mutual_cross_entropy(
+                self._rule, small, enlarge, *rest, *gammas
+            )
+        else:
+            sums_of_loss, weighted = mutual_cross_entropy(
+                self._rule, net(batch.images), *rest, *gammas
+            )
+        return StepResult({_STUDENT: (sums_of_loss,)}, {_STUDENT: _sums(weighted, batch)})
 
     def _mixed(self, net: nn.Module, batch: Batch, position: Position) -> StepResult:
         """Mixup: mix(w) · CE on mixed images, the weights from a forward on the unmixed ones.
@@ -89,7 +108,12 @@ class WeightedPseudoLabels:
         else:
             with torch.no_grad(), frozen_batch_norm(net):
                 logits = net(batch.images)
-            label, weight, sums = self._weights(logits, batch, position)
+            weighted = weigh(
+                self._rule, logits, batch.label, batch.confidence, *self._exponents(position)
+            )
+            label = torch.where(_given(batch), batch.label, weighted.label)
+            weight = torch.where(_given(batch), 1.0, weighted.weight)
+            sums = _sums(weighted._replace(weight=weight), batch)
         mix = draw_mix(
             self._num_ranks * len(batch.ids),
             self._mixup,
@@ -109,33 +133,9 @@ class WeightedPseudoLabels:
         )
         return StepResult({_STUDENT: (sums_of_loss,)}, {_STUDENT: sums})
 
-    def _weights(
-        self, logits: Tensor, batch: Batch, position: Position
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Labels and weights of a batch: 1 where the label was given, the rule's elsewhere."""
+    def _exponents(self, position: Position) -> tuple[float, float]:
         scale = self._ramp(position)
-        weighted = weigh(
-            self._rule,
-            logits,
-            batch.label,
-            batch.confidence,
-            self._gammas[0] * scale,
-            self._gammas[1] * scale,
-        )
-        given = batch.is_labeled.to(batch.label.device)
-        given = given.view(-1, *[1] * (batch.label.ndim - 1)).expand_as(batch.label)
-        weight = torch.where(given, 1.0, weighted.weight)
-        label = torch.where(given, batch.label, weighted.label)
-        pseudo = batch.valid & ~given
-        return (
-            label,
-            weight,
-            {
-                "num_pseudo": pseudo.sum(),
-                "num_agreed": (weighted.is_agreed & pseudo).sum(),
-                "weight": weight.masked_fill(~pseudo, 0).sum(),
-            },
-        )
+        return self._gammas[0] * scale, self._gammas[1] * scale
 
     def _ramp(self, position: Position) -> float:
         return gamma_ramp(position.step, position.num_steps) if self._has_ramp else 1.0
@@ -153,6 +153,21 @@ class WeightedPseudoLabels:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to go on from."""
+
+
+def _given(batch: Batch) -> Tensor:
+    """bool (N, *1) on the labels' device: the label was given by a person."""
+    given = batch.is_labeled.to(batch.label.device)
+    return given.view(-1, *[1] * (batch.label.ndim - 1))
+
+
+def _sums(weighted: Weighted, batch: Batch) -> dict[str, Tensor]:
+    pseudo = batch.valid & ~_given(batch)
+    return {
+        "num_pseudo": pseudo.sum(),
+        "num_agreed": (weighted.is_agreed & pseudo).sum(),
+        "weight": weighted.weight.masked_fill(~pseudo, 0).sum(),
+    }
 
 
 def one_hot(label: Tensor, num_classes: int) -> Tensor:

@@ -79,12 +79,13 @@ class Network(nn.Module):
         self.min_side = 1
         self.max_side: int | None = None
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, *, is_coarse: bool = False) -> Tensor:
         """Logits of images.
 
         Args:
             images: RGB in 0..255, uint8 or float, (B, 3, H, W), any memory format; a dense network
                 takes any H and W.
+            is_coarse: of a dense network: as its module gives them, to `enlarge` afterwards.
 
         Returns:
             float (B, K), or (B, K, H, W) if the network is dense.
@@ -96,9 +97,12 @@ class Network(nn.Module):
         if not self.is_dense:
             logits: Tensor = self.module(self.normalize(images))
             return logits
-        height, width = images.shape[-2:]
-        sides = self.padded(height), self.padded(width)
         small = self.coarse_logits(images)
+        return small if is_coarse else self.enlarge(small, *images.shape[-2:])
+
+    def enlarge(self, small: Tensor, height: int, width: int) -> Tensor:
+        """Coarse logits at the size of the images that they are of, (B, K, `height`, `width`)."""
+        sides = self.padded(height), self.padded(width)
         if small.shape[-2:] != sides:
             small = F.interpolate(
                 small, size=sides, mode="bilinear", align_corners=self.align_corners

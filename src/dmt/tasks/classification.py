@@ -156,10 +156,10 @@ class Classification:
         split, runtime = self._splits[stage.fold], self._runtime
         ids = torch.from_numpy(split.unlabeled.copy())
         mine = Share(ids, runtime)
-        label, code, is_finite = [_NOTHING.long()], [_NOTHING.int()], [_NOTHING]
+        label, code, is_finite = [_NOTHING.int()], [_NOTHING.int()], [_NOTHING]
         for logits in forward(net, self._pool, mine.batches, runtime):
             said = predict(logits)
-            label.append(said.label.cpu())
+            label.append(said.label.cpu().int())
             code.append(said.code.cpu())
             is_finite.append(logits.isfinite().all(dim=1).cpu().byte())
         # After the last image, so that all ranks stop together.
