@@ -318,6 +318,9 @@ class Session:
                 f"all {len(split.labeled)} labeled images, each judged by the models of "
                 f"{settings.folds} runs that never saw it; the model handed out saw all of them"
             )
+        path = self._folder.path
+        words = ["dmt", "train", str(settings.dataset), f"recipe={path / CONFIG}"]
+        words += [f"out={path}-again", *["data.follow_links=true"] * settings.data.follow_links]
         return RunFacts(
             dataset=self._catalog.name,
             method=settings.method,
@@ -327,16 +330,7 @@ class Session:
             num_labeled=len(split.labeled),
             num_unlabeled=len(split.unlabeled),
             held_out=held_out,
-            command=shlex.join(
-                [
-                    "dmt",
-                    "train",
-                    str(settings.dataset),
-                    f"recipe={self._folder.path / CONFIG}",
-                    f"out={self._folder.path}-again",
-                    *(["data.follow_links=true"] if settings.data.follow_links else []),
-                ]
-            ),
+            command=shlex.join(words),
             notes=split.notes,
             unlabeled_classes=unlabeled_classes,
         )
