@@ -62,7 +62,8 @@ def table(work: Path, words: Mapping[str, Any]) -> str:
     question = read_question(words)
     entries, correct = _known(work, question)
     lines = [
-        f"CIFAR-10 (JPEG 75), 4000 labels, WRN-28-2, reduced schedule: {words['steps']} steps of "
+        f"CIFAR-10 (JPEG 75), {words.get('labels_per_class', 400)} labels a class, "
+        f"{words.get('model', 'wrn_28_2')}, reduced schedule: {words['steps']} steps of "
         f"{words['batch_size']} images a model; seed {question.seeds[0]}",
         "",
         "| model | error in % [95 %] | gap closed [95 %] | images a model | seconds | images/s |",
