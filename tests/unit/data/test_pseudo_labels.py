@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dmt.core import NUM_CODES, histogram, predict, uniform
+from dmt.core import NUM_CODES, histogram, predict, tie_bits, uniform
+from dmt.data import pseudo_labels
 from dmt.data.pseudo_labels import ImageLabels
 from dmt.errors import RunError
 
@@ -52,6 +53,38 @@ def test_what_was_written_is_read(tmp_path: Path, num_classes: int) -> None:
         assert found.dtype == torch.int64
         assert torch.equal(found, given)
     assert torch.equal(store.histogram(), histogram(label, code, num_classes))
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("part", [1, 7, 60])
+def test_parts_of_any_size_select_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int, balanced: bool
+) -> None:
+    label = (uniform(1, num=60) * 4).long()
+    code = (uniform(2, num=60) * 5).int()  # many ties
+    store = write(tmp_path, label, code, balanced=balanced)
+    whole = store.is_selected
+    monkeypatch.setattr(pseudo_labels, "_PART", part)
+    assert torch.equal(store.is_selected, whole)
+    assert torch.equal(store.histogram(), histogram(label, code, 4))
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_what_is_looked_at_at_once_does_not_grow_with_the_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, balanced: bool
+) -> None:
+    monkeypatch.setattr(pseudo_labels, "_PART", 50)
+    label, code = torch.arange(1000) % 4, torch.arange(1000).int()
+    store = write(tmp_path, label, code, balanced=balanced)
+    seen: list[int] = []
+
+    def counted(*where: object) -> Tensor:
+        seen.append(len(where[-1]))  # type: ignore[arg-type]
+        return tie_bits(*where)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pseudo_labels, "tie_bits", counted)
+    assert int(store.is_selected.sum()) == 500
+    assert max(seen) <= 50
 
 
 def test_the_confidence_is_the_teachers(tmp_path: Path) -> None:
