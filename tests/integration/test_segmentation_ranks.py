@@ -71,10 +71,9 @@ def test_pseudo_labels_of_two_ranks_are_those_of_one(two_ranks, tmp_path: Path) 
                           bad_images="stop")  # fmt: skip
     runtime = Runtime(torch.device("cpu"))
     writer = PixelLabelWriter(tmp_path / "alone", 3)
-    for ids in (together.ids[::2], together.ids[1::2]):  # as it was batched: rounding may differ
-        for id_, logits in forward_scenes(network, pool, ids, Inference(), runtime, 0):
-            said = predict(logits.unsqueeze(0))
-            writer.add(id_, said.label[0], said.code[0])
+    for id_, logits in forward_scenes(network, pool, together.ids, Inference(), runtime, 0):
+        said = predict(logits.unsqueeze(0))
+        writer.add(id_, said.label[0], said.code[0])
     writer.finish(writer.counts, fraction=together.fraction, is_class_balanced=True, seed=0,
                   where="round1/label/a", num_parts=1)  # fmt: skip
     alone = PixelLabels(tmp_path / "alone")
