@@ -67,6 +67,7 @@ def test_pseudo_labels_of_two_ranks_are_those_of_one(two_ranks, tmp_path: Path) 
     together = PixelLabels(run / "rounds/1/a/pseudo_labels")
     assert len(together) == 5
     network = restore(run / "rounds/0/a/model.safetensors").eval()
+    network = network.to(memory_format=torch.channels_last)  # as in a run: rounding may differ
     pool, _ = open_scenes(open_catalog(data), max_side=None, workers=0, memory_limit=1 << 30,
                           bad_images="stop")  # fmt: skip
     runtime = Runtime(torch.device("cpu"))
