@@ -29,7 +29,7 @@ print(*(line for line in project["dependencies"] + extra if not line.startswith(
 
 help:
 	@echo 'make demo       set up $(VENV), train on embedded data (TASK=$(TASK)), say where report.html is'
-	@echo 'make test       set up and run the tests (ARGS="-k name" goes to pytest)'
+	@echo 'make test       set up and run the tests (ARGS="-k name" goes to pytest), files side by side'
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make soak       kill runs POINTS=$(POINTS) times anywhere, finish and compare them; goes on where it stood'
 	@echo 'make fuzz       feed every parser whatever breaks it, for SECONDS_OF_FUZZ=$(SECONDS_OF_FUZZ); goes on where it stood'
@@ -47,7 +47,7 @@ demo: $(VENV)/.installed
 	@"$(VENV)/bin/dmt" demo $(TASK)
 
 test: $(VENV)/.installed-dev
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # The last -m wins over the one in pyproject.toml, which leaves the slow tests out.
 test-slow: $(VENV)/.installed-dev
