@@ -55,8 +55,8 @@ def test_scenes_have_layers_a_legend_and_controls(tmp_path: Path) -> None:
     page = text_of(write_sample_examples(run, CLASSES, is_dense=True))
     layers = re.findall(r'id="layer-(\w+)"', page)
     assert layers == ["none", "truth", "a", "b", "confidence", "disagreement"]
-    assert page.count('data-layer="truth" loading') == 5  # of the held-out ones alone
-    assert page.count('data-layer="disagreement" loading') == 20
+    assert page.count('data-layer="truth" decoding') == 5  # of the held-out ones alone
+    assert page.count('data-layer="disagreement" decoding') == 20
     assert 'style="background: #800000"></i>building' in page
     assert "pixels right</dt><dd>61.5 %" in page
     assert 'id="strength"' in page
