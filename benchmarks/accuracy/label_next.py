@@ -1,7 +1,7 @@
 """What is worth labeling next? Five rounds of labels, simulated with the true ones.
 
     python benchmarks/accuracy/label_next.py digits --out results/label_next.jsonl \
-        --plot docs/label_next.svg steps=200 rounds=1
+        --plot docs/label_next.svg method=dmt-online steps=400
     python benchmarks/accuracy/label_next.py PATH/cifar10-jpeg --num 100 --images 10000 \
         --out results/label_next-cifar10-mini.jsonl recipe=cifar10-mini
 
