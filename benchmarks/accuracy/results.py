@@ -128,12 +128,10 @@ def key_lines(folder: Path) -> str:
         if pair.b == SUPERVISED and pair.a in OURS
     ]
     lines = _lines(folder, CAMVID.name)
-    drives = re.findall(
-        r"^(\S+) held out: .*?^(DMT − supervised: .*?)$",
-        camvid.table(lines) if lines else "",
-        re.DOTALL | re.MULTILINE,
-    )
-    said += [f"- `{CAMVID.name}`, {drive} held out: {text}." for drive, text in drives]
+    for part in re.split(r"^(?=\S+ held out: )", camvid.table(lines), flags=re.MULTILINE)[1:]:
+        drive = part.split()[0]
+        found = re.findall(r"^- ((?:dmt|dmt-online) − supervised: .*)$", part, re.MULTILINE)
+        said += [f"- `{CAMVID.name}`, {drive} held out: {text}." for text in found]
     return "\n".join(said) + "\n"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmt.errors import DataError
-from dmt.options import read_options
+from dmt.options import Debug, Json, RunPath, Words, read_options
 from dmt.printing import print_json, print_line, say
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Words = Annotated[list[str] | None, typer.Argument(help="key=value …")]
 _DEFAULT = "board"
 _MOST_SAID = 20
 
@@ -54,7 +51,7 @@ def build(settings: Words = None, as_json: Json = False, debug: Debug = False) -
 
 @app.command()
 def submit(
-    run: Annotated[Path, typer.Argument(help="The folder that `dmt train` made.")],
+    run: RunPath,
     settings: Words = None,
     as_json: Json = False,
     debug: Debug = False,

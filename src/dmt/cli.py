@@ -16,7 +16,7 @@ from dmt.errors import SettingError
 from dmt.exits import end_by_sentence_at_sigterm, exit_code
 from dmt.label_command import app as label_app
 from dmt.machine import keep_freed_memory
-from dmt.options import FOLLOW_LINKS, paths_and_words, read_options
+from dmt.options import FOLLOW_LINKS, Debug, Json, RunPath, paths_and_words, read_options
 from dmt.printing import (
     print_check,
     print_comparison,
@@ -49,13 +49,10 @@ app.add_typer(report_app)
 app.add_typer(review_app)
 app.add_typer(label_app)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Words = Annotated[
     list[str] | None,
     typer.Argument(help="key=value …, for example seed=1 budget=30m student.lr=0.03"),
 ]
-RunPath = Annotated[Path, typer.Argument(help="The folder that `dmt train` made.")]
 
 # The recipe of shapes takes more than the five minutes that a first look should.
 _DEMOS: dict[str, list[str]] = {"digits": [], "shapes": ["steps=800"]}

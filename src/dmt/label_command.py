@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dmt.errors import SettingError
-from dmt.options import FOLLOW_LINKS, read_options
+from dmt.options import FOLLOW_LINKS, Debug, Json, RunPath, Words, read_options
 from dmt.printing import print_json, say
 
 app = typer.Typer()
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
 
 @app.command()
 def label(
-    run: Annotated[Path, typer.Argument(help="The folder that `dmt train` made.")],
+    run: RunPath,
     pool: Annotated[
         str,
         typer.Argument(
@@ -27,7 +23,7 @@ def label(
             "a folder, a pattern such as pool-{000..099}.tar, or an address such as s3://…"
         ),
     ],
-    settings: Annotated[list[str] | None, typer.Argument(help="key=value …")] = None,
+    settings: Words = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

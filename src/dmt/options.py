@@ -1,13 +1,22 @@
-"""The key=value words of a command that takes few keys. Those of a run are read by `config`."""
+"""What commands take alike: common options, and the key=value words of one that takes few keys.
+Those of a run are read by `config`."""
 
 from __future__ import annotations
 
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from dmt.errors import SettingError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Words = Annotated[list[str] | None, typer.Argument(help="key=value …")]
+RunPath = Annotated[Path, typer.Argument(help="The folder that `dmt train` made.")]
 
 FOLLOW_LINKS = "data.follow_links"
 

@@ -8,13 +8,10 @@ from typing import Annotated
 import typer
 
 from dmt.errors import SettingError
-from dmt.options import paths_and_words, read_options
+from dmt.options import Debug, Json, paths_and_words, read_options
 from dmt.printing import print_json, print_line
 
 app = typer.Typer()
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @app.command()

@@ -8,15 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from dmt.errors import SettingError
-from dmt.options import FOLLOW_LINKS, read_options
+from dmt.options import FOLLOW_LINKS, Debug, Json, RunPath, Words, read_options
 from dmt.printing import print_json, print_line
 
 app = typer.Typer()
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Words = Annotated[list[str] | None, typer.Argument(help="key=value …")]
-RunPath = Annotated[Path, typer.Argument(help="The folder that `dmt train` made.")]
 _MOST_SAID = 20
 
 
