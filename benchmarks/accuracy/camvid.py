@@ -32,7 +32,8 @@ def run(data: str, words: list[str], method: str, drive: str) -> Line:
     """One training run: its summary, and the confusion of every held-out block by every model."""
     import numpy as np
 
-    from dmt.api import Quiet, train_with
+    from dmt.api import train_with
+    from dmt.engine.listener import Quiet
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"

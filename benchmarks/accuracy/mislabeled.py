@@ -43,9 +43,10 @@ def run(data: str, words: list[str], images: int | None, seed: int) -> Line:
     """One audit of labels of which some are wrong."""
     from subsets import subset
 
-    from dmt.api import Quiet, settings_for
+    from dmt.api import settings_for
     from dmt.auditing import audit
     from dmt.data.layouts import open_catalog
+    from dmt.engine.listener import Quiet
 
     catalog, random = open_catalog(data), np.random.default_rng(seed)
     if images is not None:
@@ -125,8 +126,7 @@ def mask_scores(
     """As `label_scores`, of masks."""
     from dmt.data.masks import mask_reader
     from dmt.metrics.review_scores import contradicted
-    from dmt.peers import open_segmenters, probabilities_at
-    from dmt.review_pictures import fitted
+    from dmt.peers import fitted, open_segmenters, probabilities_at
 
     number = {path: row for row, path in enumerate(catalog.paths)}
     read, num_classes = mask_reader(catalog, settings.data.max_side), len(catalog.classes)

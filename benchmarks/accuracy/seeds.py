@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -> Line:
     """One training run; what is kept of its summary."""
-    from dmt.api import Quiet, train_with
+    from dmt.api import train_with
+    from dmt.engine.listener import Quiet
 
     with tempfile.TemporaryDirectory() as folder:
         # What all methods are compared with is trained once a seed.

@@ -23,12 +23,11 @@ from dmt.data.layouts import open_catalog
 from dmt.data.unlabeled import with_unlabeled
 from dmt.data_record import read_data
 from dmt.engine.folder import RunFolder
+from dmt.engine.listener import Listener, Quiet
 from dmt.engine.model import Model
 from dmt.engine.plan import PRESETS, peer_names
-from dmt.engine.runner import Listener
 from dmt.engine.runtime import open_runtime
 from dmt.engine.segmenter import Segmenter
-from dmt.engine.stage import Stage
 from dmt.errors import RunError, SettingError
 from dmt.insight.report import write_report
 from dmt.models.factories import is_factory
@@ -56,22 +55,6 @@ class Run:
     def load(self, *, device: str = "auto", trust_code: bool = False) -> Model | Segmenter:
         """The model to predict with; see `load`."""
         return load(self.path, device=device, trust_code=trust_code)
-
-
-class Quiet:
-    """A listener that shows nothing."""
-
-    def on_note(self, text: str) -> None:
-        """See `Listener`."""
-
-    def on_event(self, event: Mapping[str, Any]) -> None:
-        """See `Listener`."""
-
-    def on_plan(self, stages: Sequence[Stage]) -> None:
-        """See `Listener`."""
-
-    def on_step(self, stage: Stage, step: int, num_steps: int, done: float) -> None:
-        """See `Listener`."""
 
 
 def settings_for(data: str | Path, overrides: Sequence[str] | Mapping[str, Any]) -> Settings:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmt.api import Quiet, begin, checked_settings, folder_for, resolved, resume
+from dmt.api import begin, checked_settings, folder_for, resolved, resume
 from dmt.compare_record import read_record, record_of, refuse_changed
 from dmt.compare_words import Job, Question, read_question
 from dmt.comparison import COMPARE, MARKDOWN, PAGE, Asked, Comparison, ComparisonRecord
@@ -29,7 +29,7 @@ from dmt.data.fingerprint import content_hash
 from dmt.data.layouts import open_catalog
 from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.folder import RunFolder
-from dmt.engine.runner import Listener
+from dmt.engine.listener import Listener, Quiet
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted, RunError, SettingError, TrainingError
 from dmt.insight.comparison_page import render_comparison

@@ -15,11 +15,11 @@ from types import FrameType
 
 import torch
 
-from dmt.api import Quiet
 from dmt.config import Settings
 from dmt.data.layouts import open_catalog
 from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.half_folder import HalfFolder
+from dmt.engine.listener import Quiet
 from dmt.engine.runtime import open_runtime
 from dmt.errors import DmtError, Interrupted
 from dmt.machine import die_with_parent, keep_freed_memory

@@ -14,10 +14,11 @@ from dmt.data.sizes import typical_side
 from dmt.data.splits import Split, fold_splits, make_split
 from dmt.data.transforms import Augmentation
 from dmt.engine.budget import Shapes
+from dmt.engine.listener import Say
 from dmt.engine.runtime import Runtime
 from dmt.errors import DataError, SettingError
 from dmt.machine import num_workers
-from dmt.materials import GIGABYTE, Candidate, Progress, Say, kinds_of_weights, share_or_number
+from dmt.materials import GIGABYTE, Candidate, Progress, kinds_of_weights, share_or_number
 from dmt.tasks.classification import Classification
 
 

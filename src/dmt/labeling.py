@@ -26,11 +26,11 @@ from dmt.data.pools.decoding import decoded
 from dmt.data.pools.items import BigPool, Item, Shard
 from dmt.data.pools.parquet_shards import Columns, pyarrow_parquet
 from dmt.engine.finite import NotFiniteError
+from dmt.engine.listener import Say
 from dmt.engine.model import Model
 from dmt.engine.segmenter import Segmenter
 from dmt.errors import DataError, EnvironmentFault, SettingError
 from dmt.label_parts import LabelFolder, Manifest, write_part
-from dmt.materials import Say
 from dmt.predicting import is_to_skip
 from dmt.records import write_bytes
 from dmt.using import Headline, headline_of, load

@@ -14,6 +14,7 @@ from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.splits import Parts
 from dmt.engine.budget import Shapes
+from dmt.engine.listener import Say
 from dmt.engine.plan import Sizes
 from dmt.engine.runtime import Runtime
 from dmt.engine.task import Task
@@ -22,7 +23,6 @@ from dmt.errors import SettingError
 GIGABYTE = 1 << 30
 _SECONDS_BETWEEN = 10.0
 
-Say = Callable[[str], None]
 Split = TypeVar("Split", bound=Parts)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.decode import decode
+from dmt.data.sizes import fit_within
 from dmt.engine.folder import RunFolder
 from dmt.engine.model import Model
 from dmt.engine.plan import peer_names, plan
@@ -126,6 +127,12 @@ def resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
         return image
     small = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, None, 3.0)
     return np.asarray(small)
+
+
+def fitted(catalog: Catalog, id: int, settings: Settings) -> NDArray[np.uint8]:
+    """A scene as networks see it: uint8 (H, W, 3), at most `data.max_side` a side."""
+    image = image_of(catalog, id)
+    return resized(image, *fit_within(image.shape[0], image.shape[1], settings.data.max_side))
 
 
 def probabilities_at(

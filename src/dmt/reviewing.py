@@ -21,7 +21,7 @@ from dmt.data.decode import shown
 from dmt.data.layouts import open_catalog
 from dmt.data.unlabeled import with_unlabeled
 from dmt.data_record import read_data
-from dmt.engine.runner import Listener
+from dmt.engine.listener import Listener
 from dmt.errors import RunError, SettingError
 from dmt.exporting import chosen_rows, export_rows, refuse_export
 from dmt.insight.review import NEXT, TABLE, WRONG, Review, ReviewRow, write_page
@@ -34,6 +34,7 @@ from dmt.metrics.review_scores import (
 )
 from dmt.peers import (
     LastPeers,
+    fitted,
     images_of,
     last_peers,
     open_classifier,
@@ -42,7 +43,7 @@ from dmt.peers import (
 )
 from dmt.predicting import named, write_csv
 from dmt.records import is_finished
-from dmt.review_pictures import draw_rows, fitted
+from dmt.review_pictures import draw_rows
 from dmt.using import settings_of
 
 _MOST_SHOWN = 10_000

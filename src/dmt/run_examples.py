@@ -8,15 +8,15 @@ from typing import Literal
 
 from dmt.config import Settings
 from dmt.data.catalog import Catalog
+from dmt.data.page_pictures import Pictures
 from dmt.data.pictures import palette
 from dmt.engine.examples import Examples, Shown
 from dmt.engine.task import FinalTable
 from dmt.errors import DataError
 from dmt.example_record import EXAMPLES, Answer, Example
 from dmt.example_record import Examples as ExamplesRecord
-from dmt.peers import image_of
+from dmt.peers import fitted, image_of
 from dmt.records import write_json
-from dmt.review_pictures import Pictures, fitted
 
 _BYTES = 2_600_000  # of pictures, so that the report stays well below 5 MB
 _IMAGE_SIDE, _SCENE_SIDE = 160, 400  # pixels a side, at most

@@ -22,11 +22,12 @@ from dmt.data.scenes import ScenePool, open_scenes
 from dmt.data.sizes import fit_within, typical_size
 from dmt.data.unchanged import watched
 from dmt.engine.budget import Shapes
+from dmt.engine.listener import Say
 from dmt.engine.runtime import Runtime
 from dmt.engine.scene_forward import Inference, num_windows
 from dmt.errors import DataError, SettingError
 from dmt.machine import num_workers
-from dmt.materials import GIGABYTE, Candidate, Progress, Say, kinds_of_weights, share_or_number
+from dmt.materials import GIGABYTE, Candidate, Progress, kinds_of_weights, share_or_number
 from dmt.tasks.segmentation import Segmentation
 
 _MODELS = (  # from the least to the most costly, with the crop each is worth

@@ -21,10 +21,11 @@ from dmt.data_record import read_data
 from dmt.engine.examples import Examples
 from dmt.engine.folder import RunFolder
 from dmt.engine.interrupt import StopFlag, listening
+from dmt.engine.listener import Listener, Say
 from dmt.engine.networks import build_stage
 from dmt.engine.outcome import RunFacts, final_models, installed, summarize
 from dmt.engine.plan import peer_names, plan
-from dmt.engine.runner import Listener, Runner, tell
+from dmt.engine.runner import Runner, tell
 from dmt.engine.runtime import Runtime, hardware
 from dmt.engine.shared_stages import Elsewhere, SharedStages
 from dmt.engine.stage import Stage, TrainStage
@@ -34,7 +35,7 @@ from dmt.halves import Halves, refuse_company
 from dmt.image_material import ImageMaterial
 from dmt.insight.report import write_report
 from dmt.machine import num_workers
-from dmt.materials import Material, Say, sizes_of
+from dmt.materials import Material, sizes_of
 from dmt.methods import methods_of
 from dmt.portable import portable
 from dmt.records import (

@@ -9,12 +9,13 @@ import torch
 
 from dmt.config import Settings
 from dmt.engine.budget import Rates, Workload, measure
+from dmt.engine.listener import Say
 from dmt.engine.plan import Sizes, first_share, is_online, num_rounds_of, peer_names, plan
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 from dmt.engine.step import Batch, Position
 from dmt.errors import EnvironmentFault, SettingError
-from dmt.materials import Candidate, Material, Say, Split
+from dmt.materials import Candidate, Material, Split
 from dmt.methods import make_method
 from dmt.models.build import build
 

@@ -20,8 +20,9 @@ from PIL import Image
 from small_runs import TASKS, lines_of, words_of, write_data
 
 from commands import Outcome, call, refused, tree
-from dmt.api import Quiet, train
+from dmt.api import train
 from dmt.engine.finite import FiniteCheck
+from dmt.engine.listener import Quiet
 from dmt.errors import TrainingError
 
 NETS = {"classification": "faulty_nets:classifier", "segmentation": "faulty_nets:segmenter"}

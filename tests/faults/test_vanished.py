@@ -18,8 +18,9 @@ from PIL import Image
 from small_runs import TASKS, words_of, write_data
 
 from commands import call, refused, tree
-from dmt.api import Quiet, train_with
+from dmt.api import train_with
 from dmt.data.unchanged import watched
+from dmt.engine.listener import Quiet
 from dmt.engine.stage import Stage
 from dmt.errors import DataError
 

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dmt.api import Quiet, Run, resume, train
+from dmt.api import Run, resume, train
+from dmt.engine.listener import Quiet
 from dmt.records import Alarm
 from trees import write_image_masks
 

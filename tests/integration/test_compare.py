@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 import dmt as package
-from dmt.api import Quiet, train
+from dmt.api import train
 from dmt.comparing import compare_with
 from dmt.comparison import ComparisonRecord
 from dmt.engine.folder import RunFolder
+from dmt.engine.listener import Quiet
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted, RunError, SettingError
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from dmt.api import Quiet
 from dmt.comparing import Compared, compare_with
+from dmt.engine.listener import Quiet
 
 METHODS = ["supervised", "self-training", "dmt-online", "oracle"]
 SETTINGS = {

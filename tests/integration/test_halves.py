@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import torch
 
-from dmt.api import Quiet, resume, train
+from dmt.api import resume, train
+from dmt.engine.listener import Quiet
 from dmt.engine.stage import Stage
 from dmt.errors import EnvironmentFault, Interrupted, SettingError
 

@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import dmt
-from dmt.api import Quiet, settings_for
+from dmt.api import settings_for
+from dmt.engine.listener import Quiet
 from dmt.errors import DmtError, SettingError
 
 TINY: dict[str, Any] = {

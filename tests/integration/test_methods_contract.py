@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from dmt.api import Quiet, Run, resume, train
+from dmt.api import Run, resume, train
 from dmt.data.hidden import HiddenLabels, HiddenMasks
+from dmt.engine.listener import Quiet
 from dmt.engine.plan import PRESETS
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted

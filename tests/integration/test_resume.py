@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from dmt.api import Quiet, resume, train
+from dmt.api import resume, train
 from dmt.cli import run_command
+from dmt.engine.listener import Quiet
 from dmt.engine.stage import Stage
 from dmt.errors import DataError, Interrupted, RunError
 

@@ -22,9 +22,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import dmt.scene_material
-from dmt.api import Quiet, resume, train
+from dmt.api import resume, train
 from dmt.data.hidden import HiddenMasks
 from dmt.data.mask_splits import MaskSplit, make_mask_split
+from dmt.engine.listener import Quiet
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted, RunError
 from dmt.example_record import read_examples

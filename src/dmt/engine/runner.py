@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from dmt.engine.fit import ClockedRate, Learner, Tally, fit
 from dmt.engine.folder import RunFolder
 from dmt.engine.health import Health
 from dmt.engine.interrupt import StopFlag
+from dmt.engine.listener import Listener
 from dmt.engine.networks import build_stage
 from dmt.engine.runtime import Runtime
 from dmt.engine.shared_stages import Elsewhere
@@ -35,26 +36,6 @@ from dmt.models.weights import load_into, save
 from dmt.records import METRICS, Alarm, read_metrics
 
 MakeMethod = Callable[[TrainStage], Method]
-
-
-class Listener(Protocol):
-    """Who watches a run: a live view, a log, nobody."""
-
-    def on_note(self, text: str) -> None:
-        """Something the user should know, in a sentence."""
-        ...
-
-    def on_plan(self, stages: Sequence[Stage]) -> None:
-        """What will be done, before any of it."""
-        ...
-
-    def on_event(self, event: Mapping[str, Any]) -> None:
-        """A line was added to `metrics.jsonl`."""
-        ...
-
-    def on_step(self, stage: Stage, step: int, num_steps: int, done: float) -> None:
-        """A step was taken; `done` is the share of the whole run's images, 0 to 1."""
-        ...
 
 
 class Runner:
