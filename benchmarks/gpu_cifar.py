@@ -71,8 +71,8 @@ def _idle_networks(run: Path) -> set[Path]:
     from dmt.engine.outcome import final_models
     from dmt.engine.plan import plan
     from dmt.engine.stage import TrainStage
+    from dmt.inference.using import settings_of, sizes_in
     from dmt.records import DATA
-    from dmt.using import settings_of, sizes_in
 
     if not (run / DATA).exists():
         return set()
@@ -119,7 +119,7 @@ class Until:
 
 def train(data: Path, work: Path, words: Mapping[str, Any], deadline: float) -> bool:
     """Go on with the comparison; whether it came to its end."""
-    from dmt.comparing import compare_with
+    from dmt.comparisons.comparing import compare_with
     from dmt.errors import Interrupted
 
     try:

@@ -63,10 +63,10 @@ def _held_out(path: Path) -> tuple[dict[str, Any], Any]:
     from dmt.engine.outcome import final_models
     from dmt.engine.plan import plan
     from dmt.engine.runtime import open_runtime
-    from dmt.materials import sizes_of
+    from dmt.inference.using import settings_of
     from dmt.models.weights import restore
-    from dmt.scene_material import SceneMaterial
-    from dmt.using import settings_of
+    from dmt.runs.materials import sizes_of
+    from dmt.runs.scene_material import SceneMaterial
 
     settings = settings_of(path)
     material = SceneMaterial(open_catalog(str(settings.dataset)), print)

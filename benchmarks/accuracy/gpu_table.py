@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dmt.compare_words import Question
+    from dmt.comparisons.words import Question
     from dmt.metrics.over_seeds import Entry
 
 METHODS = ("supervised", "self-training", "dmt", "dmt-online", "oracle")
@@ -33,8 +33,8 @@ def judge(run: Path, data: Path) -> dict[str, NDArray[np.bool_]]:
     from dmt.engine.model import Model
     from dmt.engine.outcome import final_models
     from dmt.engine.plan import plan
+    from dmt.inference.using import open_model, settings_of, sizes_in
     from dmt.records import read_summary
-    from dmt.using import open_model, settings_of, sizes_in
 
     settings, catalog = settings_of(run), open_catalog(data)
     stages = final_models(plan(settings, sizes_in(run)), None, settings.baseline)
@@ -56,7 +56,7 @@ def judge(run: Path, data: Path) -> dict[str, NDArray[np.bool_]]:
 
 def table(work: Path, words: Mapping[str, Any]) -> str:
     """What is known so far: errors, gap closed and differences, with 95 % intervals over images."""
-    from dmt.compare_words import read_question
+    from dmt.comparisons.words import read_question
     from dmt.metrics.intervals import paired_error_interval
 
     question = read_question(words)
@@ -92,8 +92,8 @@ def table(work: Path, words: Mapping[str, Any]) -> str:
 
 
 def _known(work: Path, question: Question) -> tuple[dict[str, Entry], dict[str, NDArray[np.bool_]]]:
+    from dmt.comparisons.figures import entries_of
     from dmt.records import is_finished, read_summary
-    from dmt.run_figures import entries_of
 
     runs = [(job, work / job.name) for job in question.jobs]
     finished = [(job, run, read_summary(run)) for job, run in runs if is_finished(run)]

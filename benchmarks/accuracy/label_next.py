@@ -38,9 +38,10 @@ def run(data: str, words: list[str], num: int, images: int | None, way: str, see
     """One sequence of runs, with more labels each."""
     from subsets import subset
 
-    from dmt import api, reviewing
+    from dmt import api
     from dmt.data.catalog import UNLABELED, Part
     from dmt.data.layouts import open_catalog
+    from dmt.reviews import reviewing
 
     random = np.random.default_rng(seed)
     whole = open_catalog(data)

@@ -30,9 +30,9 @@ from kept import Line, add_arguments, run_missing
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from dmt.auditing import Answers
     from dmt.config import Settings
     from dmt.data.catalog import Catalog
+    from dmt.reviews.auditing import Answers
 
 FOLDS = 5
 LABELS, MASKS = 0.05, 0.1  # share that is made wrong
@@ -44,9 +44,9 @@ def run(data: str, words: list[str], images: int | None, seed: int) -> Line:
     from subsets import subset
 
     from dmt.api import settings_for
-    from dmt.auditing import audit
     from dmt.data.layouts import open_catalog
     from dmt.engine.listener import Quiet
+    from dmt.reviews.auditing import audit
 
     catalog, random = open_catalog(data), np.random.default_rng(seed)
     if images is not None:
@@ -102,8 +102,8 @@ def label_scores(
     folder: str, found: Answers, catalog: Catalog, settings: Settings
 ) -> dict[str, NDArray[Any]]:
     """The score of every row of the audit by both models and by each."""
+    from dmt.inference.peers import images_of, open_classifier
     from dmt.metrics.review_scores import improbability
-    from dmt.peers import images_of, open_classifier
 
     number = {path: row for row, path in enumerate(catalog.paths)}
     ids = np.array([number[row.path] for row in found.rows])
@@ -125,8 +125,8 @@ def mask_scores(
 ) -> dict[str, NDArray[Any]]:
     """As `label_scores`, of masks."""
     from dmt.data.masks import mask_reader
+    from dmt.inference.peers import fitted, open_segmenters, probabilities_at
     from dmt.metrics.review_scores import contradicted
-    from dmt.peers import fitted, open_segmenters, probabilities_at
 
     number = {path: row for row, path in enumerate(catalog.paths)}
     read, num_classes = mask_reader(catalog, settings.data.max_side), len(catalog.classes)

@@ -18,7 +18,10 @@ import camvid
 import seeds
 from kept import Line
 
-from dmt.comparison import (
+from dmt.engine.plan import PRESETS
+from dmt.insight.comparison_text import body, markdown_table
+from dmt.metrics.over_seeds import OURS
+from dmt.records.comparison import (
     NONE,
     PAIR_SUFFIX,
     SUPERVISED,
@@ -27,9 +30,6 @@ from dmt.comparison import (
     sentence,
     table,
 )
-from dmt.engine.plan import PRESETS
-from dmt.insight.comparison_text import body, markdown_table
-from dmt.metrics.over_seeds import OURS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "results.md"

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from kept import Line, add_arguments, run_missing
 
 if TYPE_CHECKING:
-    from dmt.comparison import Comparison
+    from dmt.records.comparison import Comparison
 
 
 def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -> Line:
@@ -54,9 +54,9 @@ def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -
 
 def comparison(lines: list[Line]) -> Comparison:
     """What `dmt compare` would say of these runs; seconds are not kept by part of a run."""
-    from dmt.comparison import PAIR_SUFFIX, Seen
     from dmt.engine.plan import PRESETS
     from dmt.metrics.over_seeds import Entry, compare_methods
+    from dmt.records.comparison import PAIR_SUFFIX, Seen
 
     names = ["supervised"]
     for name, preset in PRESETS.items():
@@ -103,9 +103,9 @@ def comparison(lines: list[Line]) -> Comparison:
 
 def table(lines: list[Line]) -> str:
     """Mean ± sd by method, paired differences with 95 % t intervals, mean gap closed."""
-    from dmt.comparison import sentence
-    from dmt.comparison import table as rows_of
     from dmt.insight.comparison_text import markdown_table
+    from dmt.records.comparison import sentence
+    from dmt.records.comparison import table as rows_of
 
     result = comparison(lines)
     num = len({line["seed"] for line in lines})

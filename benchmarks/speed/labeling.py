@@ -26,8 +26,8 @@ from dmt.data.pixel_labels import PixelLabels, PixelLabelWriter
 from dmt.data.pool import MemoryPool
 from dmt.data.pseudo_labels import ImageLabels
 from dmt.engine.forward import forward
+from dmt.engine.machine import keep_freed_memory
 from dmt.engine.runtime import Runtime, open_runtime
-from dmt.machine import keep_freed_memory
 from dmt.models.build import Network, build
 
 FRACTION = 0.4

@@ -18,10 +18,10 @@ from unittest import mock
 import torch
 from table import HEAD, Row
 
-from dmt import session
 from dmt.api import train
 from dmt.config import Settings
 from dmt.engine.folder import RunFolder
+from dmt.runs import session
 
 
 class Clock:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from table import HEAD, Row, in_turns
 
-from dmt.checkup import check
+from dmt.data.checks.checkup import check
 from dmt.data.layouts import open_catalog
 
 

@@ -25,9 +25,9 @@ from torch.utils.data import DataLoader, Dataset
 from dmt.data.pool import MemoryPool
 from dmt.data.transforms import Augmentation, strong
 from dmt.engine.fit import FitSpec, Learner, Tally, fit
+from dmt.engine.machine import keep_freed_memory
 from dmt.engine.runtime import Runtime, open_runtime
 from dmt.engine.step import Batch, Position
-from dmt.machine import keep_freed_memory
 from dmt.methods.mutual import WeightedPseudoLabels
 from dmt.models.build import build
 from dmt.models.network import CIFAR10_MEAN, CIFAR10_STD

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dmt.api import Model, Run, evaluate, load, resume, train
-    from dmt.comparing import compare
+    from dmt.comparisons.comparing import compare
 
 __version__ = "0.1.0"
 __all__ = ["Model", "Run", "__version__", "compare", "evaluate", "load", "resume", "train"]
@@ -18,7 +18,7 @@ __all__ = ["Model", "Run", "__version__", "compare", "evaluate", "load", "resume
 
 def __getattr__(name: str) -> Any:
     if name == "compare":
-        from dmt import comparing
+        from dmt.comparisons import comparing
 
         return comparing.compare
     if name in __all__:

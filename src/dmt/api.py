@@ -1,4 +1,4 @@
-"""The library: train and resume. It reads settings; using a finished run is in `using`."""
+"""The library: train and resume. It reads settings; using a finished run is in `inference`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ from dmt.config import (
     may_follow_links,
     resolve,
 )
-from dmt.continuing import taken_over
 from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
 from dmt.data.unlabeled import with_unlabeled
-from dmt.data_record import read_data
 from dmt.engine.folder import RunFolder
 from dmt.engine.listener import Listener, Quiet
 from dmt.engine.model import Model
@@ -29,15 +27,17 @@ from dmt.engine.plan import PRESETS, peer_names
 from dmt.engine.runtime import open_runtime
 from dmt.engine.segmenter import Segmenter
 from dmt.errors import RunError, SettingError
+from dmt.inference.using import evaluate, load, settings_of
 from dmt.insight.report import write_report
 from dmt.models.factories import is_factory
 from dmt.models.segmenters import is_segmenter
-from dmt.portable import portable
 from dmt.records import DATA, REPORT, Summary, is_finished, read_summary
-from dmt.session import Session
-from dmt.setting_checks import check_combinations, check_method, check_task
-from dmt.tracking import tracked
-from dmt.using import evaluate, load, settings_of
+from dmt.records.data import read_data
+from dmt.runs.continuing import taken_over
+from dmt.runs.portable import portable
+from dmt.runs.session import Session
+from dmt.runs.setting_checks import check_combinations, check_method, check_task
+from dmt.track.tracking import tracked
 
 __all__ = ["Model", "Run", "Segmenter", "evaluate", "load", "resume", "settings_for", "train"]
 

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmt.board_command import app as board_app
-from dmt.errors import SettingError
-from dmt.exits import end_by_sentence_at_sigterm, exit_code
-from dmt.label_command import app as label_app
-from dmt.machine import keep_freed_memory
-from dmt.options import FOLLOW_LINKS, Debug, Json, RunPath, paths_and_words, read_options
-from dmt.printing import (
+from dmt.commands.board import app as board_app
+from dmt.commands.exits import end_by_sentence_at_sigterm, exit_code
+from dmt.commands.label import app as label_app
+from dmt.commands.options import FOLLOW_LINKS, Debug, Json, RunPath, paths_and_words, read_options
+from dmt.commands.printing import (
     print_check,
     print_comparison,
     print_evaluation,
@@ -27,8 +25,10 @@ from dmt.printing import (
     print_text,
     say,
 )
-from dmt.report_command import app as report_app
-from dmt.review_command import app as review_app
+from dmt.commands.report import app as report_app
+from dmt.commands.review import app as review_app
+from dmt.engine.machine import keep_freed_memory
+from dmt.errors import SettingError
 
 if TYPE_CHECKING:
     from dmt.api import Run
@@ -85,7 +85,7 @@ def check(
 
     Settings: data.follow_links=true.
     """
-    from dmt.checkup import check as look
+    from dmt.data.checks.checkup import check as look
 
     options = read_options(settings or [], {FOLLOW_LINKS: False})
     found = look(data, follow_links=options[FOLLOW_LINKS])
@@ -139,7 +139,7 @@ def resume(
     Settings: trust_code=true, data.follow_links=true.
     """
     from dmt.api import resume as go_on
-    from dmt.live import open_view
+    from dmt.commands.live import open_view
 
     options = read_options(settings or [], {"trust_code": False, FOLLOW_LINKS: False})
     with open_view(is_quiet=as_json or not _is_first_rank()) as view:
@@ -165,8 +165,8 @@ def compare(
     seeds=0,1,2, labels=40,80 (to compare at several numbers of labels), out=FOLDER; all other
     settings are for every run, as `dmt train` takes them.
     """
-    from dmt.comparing import compare_with
-    from dmt.live import open_view
+    from dmt.commands.live import open_view
+    from dmt.comparisons.comparing import compare_with
 
     with open_view(is_quiet=as_json) as view:
         found = compare_with(data, settings or [], view)
@@ -241,7 +241,7 @@ def predict(
         options = read_options(words, {**common, **switches})
         return _predict_masks(run, paths, options, as_json)
     options = read_options(words, common)
-    from dmt.predicting import predict_paths, refuse_to_replace, write_csv
+    from dmt.inference.predicting import predict_paths, refuse_to_replace, write_csv
 
     refuse_to_replace(options["out"], overwrite=options["overwrite"])
     rows = predict_paths(
@@ -266,7 +266,7 @@ def _predict_masks(
 ) -> None:
     from dmt.api import load
     from dmt.engine.segmenter import Segmenter
-    from dmt.mask_predicting import predict_masks
+    from dmt.inference.mask_predicting import predict_masks
 
     out = options["out"] or "predictions"
     model = load(run, device=options["device"], trust_code=options["trust_code"])
@@ -322,7 +322,7 @@ def recipes(
 @app.command()
 def doctor(as_json: Json = False, debug: Debug = False) -> None:
     """Say what this machine has and what would stop a run."""
-    from dmt.doctor import diagnose
+    from dmt.commands.doctor import diagnose
 
     findings = diagnose()
     if as_json:
@@ -337,7 +337,7 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
 
 def _train(data: str, words: Sequence[str], as_json: bool) -> None:
     from dmt.api import train_with
-    from dmt.live import open_view
+    from dmt.commands.live import open_view
 
     with open_view(is_quiet=as_json or not _is_first_rank()) as view:
         run = train_with(data, words, view)

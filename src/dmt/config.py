@@ -1,6 +1,7 @@
 """Reading settings from recipes and the command line; what they are stands in `settings`.
 
-Seen by `cli`, `api` and `engine/plan` alone: everything below takes flat arguments.
+Below the rooms that make and use runs `engine/plan` alone sees it: what it asks takes flat
+arguments.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from commands import Outcome, call, refused, tree
 from dmt import faults
 from dmt.errors import RunError
 from dmt.records import read_metrics
-from dmt.writing import append_line
+from dmt.records.writing import append_line
 
 FULL = "No space left on device"
 

@@ -257,7 +257,7 @@ def test_the_rank_that_fails_says_why_and_the_other_ends(start: Start, tmp_path:
 def test_sigterm_while_nobody_listens_is_said() -> None:
     program = (
         "import os, signal, sys\n"
-        "from dmt.exits import end_by_sentence_at_sigterm, exit_code\n"
+        "from dmt.commands.exits import end_by_sentence_at_sigterm, exit_code\n"
         "end_by_sentence_at_sigterm()\n"
         "work = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
         "sys.exit(exit_code(work, show_traceback=False))\n"

@@ -27,8 +27,8 @@ def _warm() -> None:
 
     import dmt.api
     import dmt.cli
-    import dmt.insight.report
-    import dmt.live  # noqa: F401
+    import dmt.commands.live
+    import dmt.insight.report  # noqa: F401
 
     sklearn.datasets.load_digits()
     Image.init()

@@ -20,7 +20,6 @@ from dmt import records
 from dmt.annotations import coco, label_studio
 from dmt.annotations.items import Item, Said
 from dmt.config import dump, resolve
-from dmt.correcting import read_corrections
 from dmt.data.decode import decode
 from dmt.data.headers import Header, read_header
 from dmt.data.layouts import cifar10, shapes
@@ -29,10 +28,11 @@ from dmt.data.layouts.split_lists import read_split_lists
 from dmt.data.layouts.table import read_table
 from dmt.data.mask_files import Coding, decode_mask
 from dmt.errors import DataError
-from dmt.example_record import read_examples
 from dmt.insight.read import read_run
 from dmt.models import weights
 from dmt.models.tensor_files import read_tensors
+from dmt.records.examples import read_examples
+from dmt.reviews.correcting import read_corrections
 
 Reader = Callable[[bytes], object]
 

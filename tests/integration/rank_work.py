@@ -21,10 +21,10 @@ from dmt.engine.plan import plan
 from dmt.engine.runtime import Runtime, open_runtime
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.errors import DmtError
-from dmt.materials import sizes_of
 from dmt.methods import make_method
-from dmt.session import open_material
-from dmt.together import (
+from dmt.runs.materials import sizes_of
+from dmt.runs.session import open_material
+from dmt.runs.together import (
     refuse_other_data,
     refuse_other_folder,
     refuse_other_settings,

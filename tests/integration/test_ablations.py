@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dmt.api import checked_settings, resolved
-from dmt.compare_words import read_question
+from dmt.comparisons.words import read_question
 from dmt.config import Settings, resolve
 from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog

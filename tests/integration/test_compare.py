@@ -18,12 +18,12 @@ import pytest
 
 import dmt as package
 from dmt.api import train
-from dmt.comparing import compare_with
-from dmt.comparison import ComparisonRecord
+from dmt.comparisons.comparing import compare_with
 from dmt.engine.folder import RunFolder
 from dmt.engine.listener import Quiet
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted, RunError, SettingError
+from dmt.records.comparison import ComparisonRecord
 
 SETTINGS: dict[str, Any] = {
     "steps": 6, "rounds": 1, "model": "wrn_10_1", "batch_size": 16, "device": "cpu",

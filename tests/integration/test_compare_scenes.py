@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dmt.comparing import Compared, compare_with
+from dmt.comparisons.comparing import Compared, compare_with
 from dmt.engine.listener import Quiet
 
 METHODS = ["supervised", "self-training", "dmt-online", "oracle"]

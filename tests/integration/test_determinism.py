@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dmt.image_material
+import dmt.runs.image_material
 from dmt.api import Run, train
 from dmt.data.hidden import HiddenLabels, reveal
 from dmt.data.splits import Split, make_split
-from dmt.example_record import read_examples
+from dmt.records.examples import read_examples
 
 TINY: dict[str, Any] = {
     "steps": 6, "rounds": 2, "model": "wrn_10_1", "batch_size": 12, "baseline": "none",
@@ -72,7 +72,7 @@ def test_training_cannot_read_hidden_labels(tmp_path: Path, monkeypatch) -> None
             test=_shifted(split.test),
         )
 
-    monkeypatch.setattr(dmt.image_material, "make_split", lying)
+    monkeypatch.setattr(dmt.runs.image_material, "make_split", lying)
     other = train("digits", out=tmp_path / "false", **settings)
     assert weights(other) == weights(run)
     labels = "rounds/1/a/pseudo_labels"
@@ -99,7 +99,7 @@ def test_not_knowing_hidden_labels_changes_no_weight(tmp_path: Path, monkeypatch
         split = make_split(*args, **kwargs)
         return replace(split, hidden=split.hidden.restrict(split.labeled))
 
-    monkeypatch.setattr(dmt.image_material, "make_split", silent)
+    monkeypatch.setattr(dmt.runs.image_material, "make_split", silent)
     other = train("digits", out=tmp_path / "unknown", **TINY)
     assert not any(record.error_detection for record in other.summary.rounds)
     assert weights(other) == weights(run)
@@ -113,7 +113,7 @@ def test_the_oracle_alone_reads_hidden_labels(tmp_path: Path, monkeypatch) -> No
         split = make_split(*args, **kwargs)
         return replace(split, hidden=_shifted(split.hidden))
 
-    monkeypatch.setattr(dmt.image_material, "make_split", lying)
+    monkeypatch.setattr(dmt.runs.image_material, "make_split", lying)
     other = weights(train("digits", out=tmp_path / "false", **settings))
     changed = {name for name in found if found[name] != other[name]}
     assert changed == {"oracle/a/model.safetensors"}

@@ -18,7 +18,7 @@ from gpu_cifar import Until as UntilTime
 from gpu_table import CORRECT, METHODS, table
 from pieces import pack, read_pieces, unpack, write_pieces
 
-from dmt.comparing import compare_with
+from dmt.comparisons.comparing import compare_with
 
 WORDS = (
     "steps=8", "batch_size=8", "model=wrn_10_1", "labels_per_class=3", "data.val_per_class=0",

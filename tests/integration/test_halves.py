@@ -84,7 +84,9 @@ def other_half() -> int:
     """The second process."""
     found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     return next(
-        int(each) for each in found if b"dmt.half" in Path(f"/proc/{each}/cmdline").read_bytes()
+        int(each)
+        for each in found
+        if b"dmt.runs.half" in Path(f"/proc/{each}/cmdline").read_bytes()
     )
 
 
@@ -142,7 +144,7 @@ def _folders_of_halves() -> Iterator[Path]:
     """Where second processes work."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"dmt.half" in path.read_bytes():
+            if b"dmt.runs.half" in path.read_bytes():
                 yield path.parent.joinpath("cwd").readlink()
         except OSError:  # it has just ended
             continue

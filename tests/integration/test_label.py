@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from commands import refused, tree
-from dmt.labeling import ranks_here
+from dmt.inference.labeling import ranks_here
 from pool_files import add, png, rows_in, write_folder, write_parquet, write_tars
 
 CPU = "device=cpu"

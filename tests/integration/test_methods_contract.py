@@ -22,7 +22,7 @@ from dmt.engine.listener import Quiet
 from dmt.engine.plan import PRESETS
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted
-from dmt.setting_checks import foreign_keys
+from dmt.runs.setting_checks import foreign_keys
 
 _COMMON: dict[str, Any] = {
     "rounds": 1, "device": "cpu", "baseline": "none", "workers": 0, "data.scale": [1, 1],

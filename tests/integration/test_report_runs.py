@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from commands import call, refused, tree
-from dmt.example_record import EXAMPLES, Examples, read_examples
 from dmt.records import read_json, read_summary
+from dmt.records.examples import EXAMPLES, Examples, read_examples
 
 SCENES = ("steps=4", "rounds=1", "model=deeplab_v2:wrn_10_1", "batch_size=4", "device=cpu",
           "data.crop=[32,32]", "baseline=equal")  # fmt: skip
@@ -122,13 +122,13 @@ def test_without_held_out_labels_there_is_no_truth(tmp_photos, tmp_path: Path) -
 
 
 def test_a_picture_that_vanished_is_left_out(tmp_photos, tmp_path: Path, monkeypatch) -> None:
-    import dmt.run_examples
+    import dmt.runs.examples
     from dmt.errors import DataError
 
     def gone(*_: Any) -> Any:
         raise DataError("gone")
 
-    monkeypatch.setattr(dmt.run_examples, "image_of", gone)
+    monkeypatch.setattr(dmt.runs.examples, "image_of", gone)
     run = tmp_path / "run"
     words = ("steps=2", "rounds=1", "model=wrn_10_1", "batch_size=8", "device=cpu",
              "data.image_size=16", "baseline=none")  # fmt: skip

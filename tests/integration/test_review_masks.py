@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from commands import call, refused, tree
-from dmt import mask_correcting
 from dmt.data.layouts.table import read_table
 from dmt.data.masks import read_mask
-from dmt.peers import open_segmenters
-from dmt.using import settings_of
+from dmt.inference.peers import open_segmenters
+from dmt.inference.using import settings_of
+from dmt.reviews import mask_correcting
 from tiny_scenes import CLASSES, SIZE, pixels_of, value_of, write_pairs
 from tiny_scenes import WORDS as SCENE_WORDS
 

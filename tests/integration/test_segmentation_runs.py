@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-import dmt.scene_material
+import dmt.runs.scene_material
 from dmt.api import resume, train
 from dmt.data.hidden import HiddenMasks
 from dmt.data.mask_splits import MaskSplit, make_mask_split
 from dmt.engine.listener import Quiet
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted, RunError
-from dmt.example_record import read_examples
+from dmt.records.examples import read_examples
 from tiny_scenes import KEYS, WORDS, weights_of, write_pairs
 from trees import write_image_masks
 
@@ -235,7 +235,7 @@ def test_training_cannot_read_hidden_masks(scenes: Path, tmp_path: Path, monkeyp
             test=scrambled(split.test),
         )
 
-    monkeypatch.setattr(dmt.scene_material, "make_mask_split", lying)
+    monkeypatch.setattr(dmt.runs.scene_material, "make_mask_split", lying)
     other = train(scenes, out=tmp_path / "false", **settings)
     true, false = weights_of(run.path), weights_of(other.path)
     assert {name for name in true if true[name] != false[name]} == {"oracle/a/model.safetensors"}
@@ -256,7 +256,7 @@ def test_training_cannot_read_hidden_masks(scenes: Path, tmp_path: Path, monkeyp
         split = make_mask_split(*args, **kwargs)
         return replace(split, hidden=split.hidden.restrict(split.labeled))
 
-    monkeypatch.setattr(dmt.scene_material, "make_mask_split", silent)
+    monkeypatch.setattr(dmt.runs.scene_material, "make_mask_split", silent)
     third = train(scenes, out=tmp_path / "none", **settings)
     assert not third.summary.rounds[1].error_detection
     without = weights_of(third.path)  # and without the oracle, which has nothing to unwrap

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from commands import refused
-from dmt import trackers, tracking
-from dmt.tracking import Figure, figures_of
+from dmt.track import trackers, tracking
+from dmt.track.tracking import Figure, figures_of
 
 SHORT = ("steps=6", "rounds=1", "model=wrn_10_1", "batch_size=16", "device=cpu", "baseline=none")
 STEP = {"event": "step", "stage": "round1/a", "step": 4, "loss": 0.5, "agreement": None}

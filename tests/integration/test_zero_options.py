@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dmt import sizing as dmt_sizing
 from dmt.engine.budget import Rates
+from dmt.runs import sizing as dmt_sizing
 
 
 def _check(run: Path, err: str, largest: int) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from commands import call, is_harmless
 from dmt.data.layouts import open_catalog
 from dmt.data.layouts.class_names import read_class_list
-from dmt.predicting import write_csv
+from dmt.inference.predicting import write_csv
 
 _AWKWARD = (
     "\n\r\t\x1b\x7f \"'`,;:=&<>|\\$%*?#[]{}()~-+@\u00a0\u200b\u200d\u202e\u2028\ufeffe\u0301é"

@@ -21,7 +21,7 @@ import pytest
 
 from commands import Outcome, call, refused
 from conftest import TINY
-from dmt import live
+from dmt.commands import live
 from dmt.escapes import visible, visible_json
 from trees import write_image_masks
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from dmt import cli, printing
+from dmt import cli
 from dmt.cli import run_command
+from dmt.commands import printing
+from dmt.commands.options import read_options
 from dmt.errors import DataError, DmtError, Interrupted, SettingError
-from dmt.options import read_options
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from dmt.data.pixel_planes import (
 )
 from dmt.errors import RunError
 from dmt.records import write_bytes, write_json
-from dmt.writing import make_folder, whole_file
+from dmt.records.writing import make_folder, whole_file
 
 NUM_BELOW = 8
 NUM_ABOVE = 64

@@ -27,7 +27,7 @@ from dmt.core import (
 from dmt.data.pixel_planes import to_npy
 from dmt.errors import RunError
 from dmt.records import Record, read_json, write_bytes, write_json
-from dmt.writing import make_folder
+from dmt.records.writing import make_folder
 
 _MANIFEST = "manifest.json"
 _COLUMNS = ("ids", "label", "code")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dmt.example_record import Kind
 from dmt.metrics.review_scores import balanced_order
+from dmt.records.examples import Kind
 
 Floats = NDArray[np.floating[Any]]
 

@@ -22,7 +22,6 @@ from pydantic import Field, ValidationError
 from dmt import faults
 from dmt.data.decode import shown
 from dmt.errors import RunError
-from dmt.links import refuse_links
 from dmt.records import (
     CONFIG,
     DATA,
@@ -36,7 +35,8 @@ from dmt.records import (
     write_json,
     write_text,
 )
-from dmt.writing import cut_file, is_temporary, make_folder, sweep, sync_file, sync_folder
+from dmt.records.links import refuse_links
+from dmt.records.writing import cut_file, is_temporary, make_folder, sweep, sync_file, sync_folder
 
 try:
     import fcntl

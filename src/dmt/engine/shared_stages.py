@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from dmt import faults
 from dmt.engine.stage import TrainStage, Weights
 from dmt.errors import RunError
-from dmt.events import fault_in
 from dmt.records import Record, read_json, write_bytes, write_json
-from dmt.writing import make_folder
+from dmt.records.events import fault_in
+from dmt.records.writing import make_folder
 
 
 class _Kept(Record):

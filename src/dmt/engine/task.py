@@ -11,8 +11,8 @@ from torch import nn
 from dmt.engine.examples import Examples, Shown
 from dmt.engine.stage import LabelStage, TrainStage
 from dmt.engine.step import Batch, Position
-from dmt.example_record import Reliability
 from dmt.records import ClassSelection, Confusion, Difference, ErrorDetection
+from dmt.records.examples import Reliability
 
 
 class Likeness(NamedTuple):

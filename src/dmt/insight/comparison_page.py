@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-from dmt.comparison import (
+from dmt.escapes import visible
+from dmt.insight import numbers
+from dmt.insight.charts import Axes, Series, line_chart
+from dmt.insight.comparison_charts import Span, Spot, Spread, span_chart, spot_chart, spread_chart
+from dmt.insight.figures import METRIC_NAMES, Figure
+from dmt.insight.html import environment, script, style
+from dmt.insight.listing import list_settings
+from dmt.records.comparison import (
     ORACLE,
     PAIR_SUFFIX,
     SUPERVISED,
@@ -19,13 +26,6 @@ from dmt.comparison import (
     signed,
     table,
 )
-from dmt.escapes import visible
-from dmt.insight import numbers
-from dmt.insight.charts import Axes, Series, line_chart
-from dmt.insight.comparison_charts import Span, Spot, Spread, span_chart, spot_chart, spread_chart
-from dmt.insight.figures import METRIC_NAMES, Figure
-from dmt.insight.html import environment, script, style
-from dmt.insight.listing import list_settings
 
 _OWN_STYLES = {"dmt": "a", "dmt-online": "c", SUPERVISED: "ref", ORACLE: "good"}
 _KINDS = {"better": "helped", "worse": "hurt", "unclear": "unclear"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dmt.comparison import ComparisonRecord, sentence, table
 from dmt.escapes import visible
+from dmt.records.comparison import ComparisonRecord, sentence, table
 
 
 def markdown(record: ComparisonRecord) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dmt.example_record import Example, Examples, Kind, Reliability
 from dmt.insight import numbers
 from dmt.insight.charts import Axes, Series, line_chart
 from dmt.insight.figures import Figure, learner_name
 from dmt.insight.read import RunView
+from dmt.records.examples import Example, Examples, Kind, Reliability
 
 _KINDS: tuple[tuple[Kind, str, str, str], ...] = (  # title, of images, of scenes
     ("wrong", "Worst errors",

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from dmt.errors import RunError
-from dmt.example_record import Examples, read_examples
-from dmt.links import refuse_links
 from dmt.plain_yaml import read_yaml
 from dmt.records import (
     CONFIG,
@@ -29,6 +27,8 @@ from dmt.records import (
     read_summary,
     round_records,
 )
+from dmt.records.examples import Examples, read_examples
+from dmt.records.links import refuse_links
 
 Event = dict[str, Any]
 Point = tuple[float, float]

@@ -1,6 +1,6 @@
 """`review.csv` and `review.html`: what two models make of labels, for a person to decide.
 
-Computes no figure: rows and pictures come from `dmt.reviewing`. Corrections are `correcting`'s.
+Computes no figure: rows and pictures come from `reviews.reviewing`. Corrections are `correcting`'s.
 """
 
 from __future__ import annotations

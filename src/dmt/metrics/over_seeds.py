@@ -6,7 +6,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from dmt.comparison import (
+from dmt.metrics.intervals import paired_t_interval
+from dmt.records import Difference
+from dmt.records.comparison import (
     ORACLE,
     PAIR_SUFFIX,
     SUPERVISED,
@@ -15,8 +17,6 @@ from dmt.comparison import (
     PairResult,
     Seen,
 )
-from dmt.metrics.intervals import paired_t_interval
-from dmt.records import Difference
 
 OURS = ("dmt-online", "dmt")
 """Each is compared with every method that is not before it here."""

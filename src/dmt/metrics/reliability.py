@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmt.example_record import Reliability
+from dmt.records.examples import Reliability
 
 _NUM_BINS = 10
 _FINE = 1000  # bins that are counted: whole numbers that add up to the same bits in any order

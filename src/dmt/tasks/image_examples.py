@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dmt.data.hidden import HiddenLabels
 from dmt.engine.examples import RELIABLE_MODELS, SHOWN_MODELS, Said, Shown, pick
-from dmt.example_record import Reliability
 from dmt.metrics.hidden_scores import is_correct, sure_mistakes
 from dmt.metrics.reliability import reliability, sureness
+from dmt.records.examples import Reliability
 
 _NUM = 12  # of each kind
 

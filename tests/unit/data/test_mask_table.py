@@ -14,7 +14,7 @@ from dmt.data.layouts.table import read_table
 from dmt.data.mask_files import Coding
 from dmt.data.masks import read_mask
 from dmt.errors import DataError
-from dmt.mask_correcting import can_leave_out, encoded
+from dmt.reviews.mask_correcting import can_leave_out, encoded
 
 
 def save(path: Path, value: int = 0) -> None:

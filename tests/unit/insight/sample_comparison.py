@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dmt.comparison import Asked, ComparisonRecord, Seen
 from dmt.metrics.over_seeds import Entry, compare_methods
+from dmt.records.comparison import Asked, ComparisonRecord, Seen
 
 EVIL = '"><img src=x onerror=alert(1)>'
 MEANS = {"supervised": 9.3, "self-training": 5.2, "dmt": 3.4, "oracle": 0.5}

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dmt.example_record import EXAMPLES, Answer, Example, Examples, Kind, Reliability
 from dmt.records import write_json
+from dmt.records.examples import EXAMPLES, Answer, Example, Examples, Kind, Reliability
 
 COLORS = ("#000000", "#800000", "#008000", "#808000")
 _NUM = {"wrong": 5, "disagreed": 5, "least-sure": 5, "surest": 5}

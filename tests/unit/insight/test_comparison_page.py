@@ -9,9 +9,9 @@ import pytest
 from sample_comparison import EVIL, sample_comparison
 from test_report_page import Page
 
-from dmt.comparison import sentence
 from dmt.insight.comparison_page import render_comparison
 from dmt.insight.comparison_text import markdown
+from dmt.records.comparison import sentence
 
 
 @pytest.mark.parametrize("is_swept", [False, True])

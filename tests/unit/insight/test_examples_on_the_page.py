@@ -13,9 +13,9 @@ from sample_run import DIGITS, write_sample_run
 from sample_segmentation import CLASSES, write_sample_segmentation
 
 from dmt.errors import RunError
-from dmt.example_record import EXAMPLES
 from dmt.insight.report import write_report
 from dmt.records import METRICS, read_json, write_json
+from dmt.records.examples import EXAMPLES
 
 EVIL = '"><img src=x onerror=alert(1)>'
 

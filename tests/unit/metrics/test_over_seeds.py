@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dmt.comparison import Seen
 from dmt.metrics.over_seeds import Entry, compare_methods, mean_gap_closed
 from dmt.records import Difference
+from dmt.records.comparison import Seen
 
 
 def entries(values: dict[str, list[float | None]], supervised: list[float] | None = None):

@@ -18,8 +18,8 @@ from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 from dmt.engine.step import Batch, Position, picked
 from dmt.engine.task import Task
-from dmt.materials import sizes_of
-from dmt.session import open_material
+from dmt.runs.materials import sizes_of
+from dmt.runs.session import open_material
 from trees import write_image_masks
 
 CPU = Runtime(torch.device("cpu"))

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from dmt.errors import RunError
 from dmt.records import Record, read_json, write_json
-from dmt.writing import make_folder, whole_file
+from dmt.records.writing import make_folder, whole_file
 
 NAMES, ENDS, MANIFEST = "names.bin", "ends.bin", "index.json"
 _END = np.dtype("<u8")

@@ -16,7 +16,7 @@ from dmt.insight.board.archive import PUBLISHED, merge, read_file, shipped
 from dmt.insight.board.entries import Entry, Reader, Reading, Table
 from dmt.insight.board.provenance import read_provenance
 from dmt.records import read_json, write_json
-from dmt.writing import make_folder
+from dmt.records.writing import make_folder
 
 MARK = "board.json"
 """Names the pages of a board, so that a folder of other things is never written into."""

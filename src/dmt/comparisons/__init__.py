@@ -1,0 +1,1 @@
+"""`dmt compare`: many runs and one table. `comparing` makes them."""

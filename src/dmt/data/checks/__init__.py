@@ -1,0 +1,1 @@
+"""`dmt check`: what is wrong with data before anything is learned from it."""

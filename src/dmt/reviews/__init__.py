@@ -1,0 +1,1 @@
+"""`dmt review` and `dmt apply`: what to label next, which labels look wrong, and mending them."""

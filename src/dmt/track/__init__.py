@@ -1,0 +1,1 @@
+"""A run's events at TensorBoard, MLflow or W&B. `tracking` sends, `trackers` receives."""
