@@ -1,7 +1,7 @@
 """`dmt compare` from words to the page: stages trained once, the same bits, going on, the contract.
 
-Words alone are in `tests/unit/test_comparison_words`, what is refused before anything begins in
-`tests/bad_input/test_bad_comparisons`.
+Words alone are in `tests/unit/comparisons/test_comparison_words`, what is refused before anything
+begins in `tests/bad_input/test_bad_comparisons`.
 """
 
 from __future__ import annotations
