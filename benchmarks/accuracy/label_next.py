@@ -106,12 +106,12 @@ def plot(lines: list[Line]) -> str:
 
     def place(number: int, error: float) -> str:
         across = left + (width - left - room) * number / (len(labels) - 1)
-        return f"{across:.1f},{20 + (height - 60) * (1 - error / (1.05 * top)):.1f}"
+        return f"{across:.1f},{24 + (height - 64) * (1 - error / (1.05 * top)):.1f}"
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
         'font-family="sans-serif" font-size="12">'
-        "<title>Error in % over the number of labels</title>"
+        "<title>Error in % of both models over the number of labels</title>"
         f'<rect width="{width}" height="{height}" fill="#fff"/>'
     ]
     for error in range(0, int(top) + 1, max(1, round(top / 5))):
@@ -121,6 +121,9 @@ def plot(lines: list[Line]) -> str:
     for number, label in enumerate(labels):
         x = place(number, 0).split(",")[0]
         parts.append(f'<text x="{x}" y="{height - 18}" text-anchor="middle">{label}</text>')
+    middle = left + (width - left - room) / 2
+    parts.append(f'<text x="{middle}" y="{height - 3}" text-anchor="middle">labels</text>')
+    parts.append(f'<text x="{left}" y="12">error of both models, mean of seeds; dots: seeds</text>')
     for (way, name), color in zip(WAYS.items(), ("#1a7f5a", "#8a8a8a", "#3a5bd9"), strict=True):
         errors = [line["errors"] for line in lines if line["way"] == way]
         if not errors:
