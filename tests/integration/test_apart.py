@@ -1,0 +1,217 @@
+"""Two halves of a round on two groups of ranks: the bits and the record of one after the other,
+also when a rank is told to stop; one sentence where one is killed or fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dmt.api import resume, train
+from dmt.config import Settings
+from dmt.data.pseudo_labels import ImageLabels
+from dmt.engine.runtime import Runtime
+from dmt.errors import SettingError
+from dmt.together import in_groups
+
+pytestmark = pytest.mark.distributed
+
+SETTINGS: dict[str, Any] = {
+    "steps": 12, "rounds": 2, "model": "wrn_10_1", "batch_size": 16, "device": "cpu",
+    "data.val_per_class": 2, "seed": 5, "schedule": "pair", "student.labeled_share": 0.25,
+    "checkpoint_every": 1e-9,
+}  # fmt: skip
+CLOCK = re.compile(r"time|.*seconds|images_per_second")
+_LIMIT = 240  # seconds: a machine may be busy with other things
+# The command, but a rank does something at a step, and one may be slow.
+_PROGRAM = """
+import os, signal, time
+from dmt import faults
+from dmt.engine.finite import NotFiniteError
+rank, plan, num = os.environ["RANK"], eval(os.environ["PLAN"]), 0
+def reached(name):
+    global num
+    if name != "step recorded":
+        return
+    num += 1
+    time.sleep(plan.get("slow", {}).get(rank, 0))
+    what = plan.get(rank, {}).get(num)
+    if what == "fail":
+        raise NotFiniteError("the gradient", step=num, num_steps=12)
+    if what:
+        os.kill(os.getpid(), getattr(signal, what))
+faults.reached = reached
+from dmt.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process."""
+    return train("digits", out=tmp_path_factory.mktemp("whole") / "run", **SETTINGS).path
+
+
+def by_ranks(
+    folder: Path, num_ranks: int, *words: str, plan: dict[str, Any] | None = None
+) -> list[tuple[int, str]]:
+    """How every rank of `dmt words…` ended, and what it said; no launcher looks after them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "program.py").write_text(_PROGRAM)
+    common = os.environ | {
+        "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(num_ranks), "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port), "PLAN": repr(plan or {}),
+    }  # fmt: skip
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "program.py", *words], cwd=folder, env=common | {"RANK": str(rank)},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(num_ranks)
+    ]  # fmt: skip
+    ended = []
+    for rank in ranks:
+        _, err = rank.communicate(timeout=_LIMIT)
+        ended.append((rank.returncode, err))
+    return ended
+
+
+def begin(*more: str) -> list[str]:
+    return ["train", "digits", "out=run", *(f"{key}={value}" for key, value in SETTINGS.items()),
+            "parallel_peers=true", *more]  # fmt: skip
+
+
+def said(ended: list[tuple[int, str]]) -> list[str]:
+    return [line for _, err in ended for line in err.splitlines() if line.startswith("dmt: ")]
+
+
+def assert_same(run: Path, whole: Path) -> None:
+    """The same networks, labels and record, to the bit; labels may lie in other parts."""
+    for path in whole.rglob("model.safetensors"):
+        assert (run / path.relative_to(whole)).read_bytes() == path.read_bytes(), path
+    stores = sorted(whole.rglob("manifest.json"))
+    assert len(stores) == 4
+    for path in stores:
+        one, two = ImageLabels(path.parent), ImageLabels(run / path.parent.relative_to(whole))
+        for name in ("ids", "label", "code", "is_selected"):
+            assert torch.equal(getattr(one, name), getattr(two, name)), (path, name)
+    assert record(run) == record(whole)
+    ours, theirs = (json.loads((each / "summary.json").read_text()) for each in (run, whole))
+    for key in ("peers", "supervised", "ensemble", "interval", "images_seen", "sentence"):
+        assert ours[key] == theirs[key]
+    assert not list((run / "checkpoint").glob("half.*"))
+
+
+def record(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {name: value for name, value in line.items() if not CLOCK.fullmatch(name)} for line in lines
+    ]
+
+
+def test_two_ranks_are_one_process_to_the_bit(whole: Path, tmp_path: Path) -> None:
+    ended = by_ranks(tmp_path, 2, *begin())
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert ended[1][1] == "", "one voice"
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"0": {6: "SIGTERM"}, "1": {7: "SIGTERM"}},
+        {"0": {6: "SIGTERM"}, "slow": {"1": 0.6}},
+        {"1": {6: "SIGTERM"}, "slow": {"0": 0.6}},
+        {"1": {6: "SIGTERM"}},
+        {"0": {14: "SIGTERM"}},
+    ],
+    ids=["both", "first", "second", "second late", "baseline"],
+)
+def test_told_to_stop_both_groups_save(plan: dict[str, Any], whole: Path, tmp_path: Path) -> None:
+    """Whoever is told; with one process or two the run then goes on."""
+    ended = by_ranks(tmp_path, 2, *begin(), plan=plan)
+    assert [code for code, _ in ended] == [143, 143], ended
+    sentences = said(ended)
+    assert len(set(sentences)) == 1, sentences
+    assert re.fullmatch(
+        r"dmt: stopped by SIGTERM; `dmt resume run` goes on (from step \d of |after )\w+/a",
+        sentences[0],
+    )
+    if "slow" in plan:
+        resumed = by_ranks(tmp_path, 2, "resume", "run")
+        assert [code for code, _ in resumed] == [0, 0], resumed
+    else:
+        resume(tmp_path / "run")
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["0", "1"])
+def test_a_rank_that_is_killed_ends_all(killed: str, whole: Path, tmp_path: Path) -> None:
+    slow = {"slow": {"1" if killed == "0" else "0": 0.3}}
+    ended = by_ranks(tmp_path, 2, *begin(), plan={killed: {6: "SIGKILL"}, **slow})
+    codes = [code for code, _ in ended]
+    assert codes[int(killed)] == -9
+    assert codes[1 - int(killed)] == 2, ended
+    assert len(said(ended)) == 1, ended
+    assert "another of the processes that train together has ended" in said(ended)[0]
+    ended = by_ranks(tmp_path, 2, "resume", "run")
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", ["0", "1"])
+def test_what_one_group_cannot_do_stops_both(failing: str, tmp_path: Path) -> None:
+    slow = {"slow": {"1" if failing == "0" else "0": 0.6}}
+    ended = by_ranks(tmp_path, 2, *begin(), plan={failing: {6: "fail"}, **slow})
+    assert [code for code, _ in ended] == [2, 2], ended
+    peer = "ab"[int(failing)]
+    pattern = rf"dmt: the gradient is not finite at step 6 of 12 \(peer {peer} in round 1\).*"
+    assert len(set(said(ended))) == 1, ended
+    assert re.fullmatch(pattern, said(ended)[0])
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "stopped"
+    saved = {path.name for path in (tmp_path / "run" / "checkpoint").iterdir()}
+    assert saved >= {"state.pt", "half.pt"}
+
+
+@pytest.mark.slow
+def test_four_ranks_are_two_to_the_bit(tmp_path: Path) -> None:
+    """Two ranks a peer against two ranks for one peer after the other."""
+    for name, num_ranks, words in (
+        ("two", 2, [word for word in begin() if word != "parallel_peers=true"]),
+        ("four", 4, begin()),
+    ):
+        (tmp_path / name).mkdir()
+        ended = by_ranks(tmp_path / name, num_ranks, *words)
+        assert [code for code, _ in ended] == [0] * num_ranks, ended
+    assert_same(tmp_path / "four" / "run", tmp_path / "two" / "run")
+
+
+def test_ranks_that_cannot_be_halved_are_refused() -> None:
+    three = Runtime(torch.device("cpu"), world_size=3)
+    with pytest.raises(SettingError, match="half of the ranks, and there are 3; start one more"):
+        in_groups(Settings(parallel_peers=True), three)
+    with pytest.raises(SettingError, match="not for a comparison"):
+        in_groups(Settings(parallel_peers=True), Runtime(torch.device("cpu")), is_sharing=True)
+    assert in_groups(Settings(), three) is three
