@@ -23,9 +23,9 @@ from dmt.data.layouts import open_catalog
 from dmt.data.unlabeled import with_unlabeled
 from dmt.data_record import read_data
 from dmt.engine.folder import RunFolder
+from dmt.engine.listener import Listener
 from dmt.engine.model import Model
 from dmt.engine.plan import PRESETS, peer_names
-from dmt.engine.runner import Listener
 from dmt.engine.runtime import open_runtime
 from dmt.engine.segmenter import Segmenter
 from dmt.engine.stage import Stage

@@ -22,8 +22,9 @@ from dmt.data.splits import Parts, Split
 from dmt.data_record import read_data
 from dmt.engine.folder import RunFolder
 from dmt.engine.interrupt import listening
+from dmt.engine.listener import Listener
 from dmt.engine.plan import plan
-from dmt.engine.runner import Listener, Runner
+from dmt.engine.runner import Runner
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import Stage, TrainStage
 from dmt.engine.task import Task

@@ -29,7 +29,7 @@ from dmt.data.fingerprint import content_hash
 from dmt.data.layouts import open_catalog
 from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.folder import RunFolder
-from dmt.engine.runner import Listener
+from dmt.engine.listener import Listener
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted, RunError, SettingError, TrainingError
 from dmt.insight.comparison_page import render_comparison

@@ -21,7 +21,7 @@ from dmt.data.decode import shown
 from dmt.data.layouts import open_catalog
 from dmt.data.unlabeled import with_unlabeled
 from dmt.data_record import read_data
-from dmt.engine.runner import Listener
+from dmt.engine.listener import Listener
 from dmt.errors import RunError, SettingError
 from dmt.exporting import chosen_rows, export_rows, refuse_export
 from dmt.insight.review import NEXT, TABLE, WRONG, Review, ReviewRow, write_page

@@ -20,10 +20,11 @@ from dmt.engine.examples import Examples
 from dmt.engine.folder import RunFolder
 from dmt.engine.half_folder import HalfFolder
 from dmt.engine.interrupt import StopFlag, listening
+from dmt.engine.listener import Listener, tell
 from dmt.engine.networks import build_stage
 from dmt.engine.outcome import RunFacts, final_models, summarize
 from dmt.engine.plan import peer_names, plan
-from dmt.engine.runner import Crew, Listener, Runner, tell
+from dmt.engine.runner import Crew, Runner
 from dmt.engine.runtime import Runtime
 from dmt.engine.shared_stages import Elsewhere
 from dmt.engine.stage import Stage, TrainStage
@@ -306,6 +307,7 @@ class Session:
             shared=shared,
             crew=crew,
             has_sync_norm=settings.sync_batch_norm,
+            is_sharded=settings.shard,
         )
 
     def _stored(self) -> Settings:

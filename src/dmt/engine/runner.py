@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -22,8 +22,10 @@ from dmt.engine.fit import ClockedRate, Learner, Tally, fit
 from dmt.engine.folder import RunFolder
 from dmt.engine.health import Health
 from dmt.engine.interrupt import StopFlag
+from dmt.engine.listener import Listener, tell
 from dmt.engine.networks import build_stage
 from dmt.engine.runtime import Runtime
+from dmt.engine.sharding import whole
 from dmt.engine.shared_stages import Elsewhere
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.step import Method, Position
@@ -32,7 +34,7 @@ from dmt.engine.task import Task
 from dmt.errors import RunError, TrainingError
 from dmt.models.build import Network
 from dmt.models.weights import load_into, save
-from dmt.records import METRICS, Alarm, read_metrics
+from dmt.records import METRICS, read_metrics
 
 MakeMethod = Callable[[TrainStage], Method]
 
@@ -46,26 +48,6 @@ class Crew(NamedTuple):
     task: Task
     make_method: MakeMethod
     runtime: Runtime
-
-
-class Listener(Protocol):
-    """Who watches a run: a live view, a log, nobody."""
-
-    def on_note(self, text: str) -> None:
-        """Something the user should know, in a sentence."""
-        ...
-
-    def on_plan(self, stages: Sequence[Stage]) -> None:
-        """What will be done, before any of it."""
-        ...
-
-    def on_event(self, event: Mapping[str, Any]) -> None:
-        """A line was added to `metrics.jsonl`."""
-        ...
-
-    def on_step(self, stage: Stage, step: int, num_steps: int, done: float) -> None:
-        """A step was taken; `done` is the share of the whole run's images, 0 to 1."""
-        ...
 
 
 class Runner:
@@ -89,6 +71,7 @@ class Runner:
         crew: who trains the others; None: all ranks.
         go_on: the command that goes on after a stop; None: `dmt resume` with the folder.
         has_sync_norm: whether BatchNorm sees the batch of all ranks.
+        is_sharded: whether a network in training lies in parts on those ranks.
     """
 
     def __init__(
@@ -111,6 +94,7 @@ class Runner:
         crew: Crew | None = None,
         go_on: str | None = None,
         has_sync_norm: bool = False,
+        is_sharded: bool = False,
     ) -> None:
         self._shared = shared
         self._crew = crew or Crew(task, make_method, runtime)
@@ -129,6 +113,7 @@ class Runner:
         self._num_images = sum(stage.num_images for stage in self._trained)
         self._go_on = go_on or f"dmt resume {folder.path}"
         self._has_sync_norm = has_sync_norm and self._crew.runtime.world_size > 1
+        self._is_sharded = is_sharded and self._crew.runtime.world_size > 1
         self._num_done = 0
         self._health = Health(task.classes, unlabeled_classes)
         self._is_caught_up = False
@@ -198,6 +183,14 @@ class Runner:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network, group)
         return network
 
+    def _whole(self, stage: TrainStage, net: nn.Module) -> nn.Module:
+        """A trained network, put together where it lay in parts."""
+        if not self._is_sharded:
+            return net
+        network = self.network(stage, is_trained=False)
+        network.load_state_dict(whole(net.state_dict()))
+        return network
+
     def _repeat(self, stage: TrainStage) -> bool:
         """Whether this stage is trained elsewhere; its network and its record are ours then."""
         if self._shared is None:
@@ -223,7 +216,10 @@ class Runner:
         state = self._load_state(stage.name)
         method = crew.make_method(stage)
         of_learner = dict(zip(method.learners, members, strict=True))
-        learners = {name: Learner(self._begun(each), each.fit) for name, each in of_learner.items()}
+        mesh = crew.runtime.mesh() if self._is_sharded else None
+        learners = {
+            name: Learner(self._begun(each), each.fit, mesh) for name, each in of_learner.items()
+        }
         tally, scaler = Tally(), crew.runtime.grad_scaler()
         first_step = 0
         if state is None:
@@ -251,6 +247,7 @@ class Runner:
                 [net for each in learners.values() for net in (each.net, each.outcome)],
                 next_step,
                 stage.fit.num_steps,
+                crew.runtime,
             )
             self._folder.save_state(
                 {
@@ -298,9 +295,9 @@ class Runner:
                 tally=tally, scaler=scaler, after_step=after_step)  # fmt: skip
         self._num_done += stage.num_images
         trained = [learner.outcome for learner in learners.values()]
-        refuse_unless_finite(trained, stage.fit.num_steps, stage.fit.num_steps)
+        refuse_unless_finite(trained, stage.fit.num_steps, stage.fit.num_steps, crew.runtime)
         for each, net in zip(members, trained, strict=True):
-            self._keep(each, net)
+            self._keep(each, self._whole(each, net))
         for each in members:  # to each its share, so that they add up
             seconds = (time.perf_counter() - began) / len(members)
             self._emit("finished", each.name, seconds=seconds)
@@ -392,8 +389,3 @@ class Runner:
         if self._folder.is_writer:  # the only one that looked at what was said before
             for alarm in self._health.see(line):
                 tell(self._folder, self._listener, alarm)
-
-
-def tell(folder: RunFolder, listener: Listener, alarm: Alarm) -> None:
-    """Put an alarm on record, and tell who watches."""
-    listener.on_event(folder.record("alarm", **alarm.model_dump()))

@@ -16,9 +16,11 @@ from typing import Literal
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 
 from dmt.core import hashed
 from dmt.engine.meeting import RANK_TIMEOUT, company, meet
+from dmt.engine.sharding import is_part
 from dmt.errors import EnvironmentFault, SettingError
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -84,8 +86,14 @@ class Runtime:
         """
         if self.world_size == 1:
             return
-        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        gradients = [
+            p.grad
+            for p in module.parameters()
+            if p.grad is not None and not is_part(p.grad)  # those are summed already
+        ]
         buffers = [each for name, each in module.named_buffers() if name.endswith(_STATISTICS)]
+        if not gradients and not buffers:
+            return
         flat = torch.cat([each.reshape(-1).float() for each in (*gradients, *buffers)])
         with company():
             dist.all_reduce(flat, group=self.group)
@@ -153,6 +161,12 @@ class Runtime:
         own = groups[self.rank // size]
         assert isinstance(own, dist.ProcessGroup)
         return replace(self, rank=self.rank % size, world_size=size, group=own)
+
+    def mesh(self) -> DeviceMesh:
+        """The ranks that it speaks to, for weights that lie in parts on them."""
+        group = dist.group.WORLD if self.group is None else self.group
+        assert group is not None
+        return DeviceMesh.from_group(group, self.device.type, mesh_dim_names=("data",))
 
 
 def open_runtime(
