@@ -111,6 +111,7 @@ def _child(request: dict[str, Any], env: dict[str, str], err: Path) -> int:
     from dmt.cli import run_command
 
     os.chdir(request["cwd"])
+    sys.path.insert(0, request["cwd"])  # for a network of the test's own
     os.environ.update(env)
     for number, name in ((1, os.devnull), (2, str(err))):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)

@@ -53,6 +53,7 @@ from dmt.together import (
     in_groups,
     refuse_other_data,
     refuse_other_folder,
+    refuse_other_paths,
     refuse_other_settings,
     refuse_unspreadable,
 )
@@ -85,6 +86,7 @@ class Session:
     def begin(self) -> Summary:
         """Choose what is left open, write down what will be done, and do it."""
         self._meet_ranks()
+        refuse_other_paths(self._catalog.paths, self._runtime)
         if self._settings.init_from is not None:
             self._start = start_of(self._settings, self._catalog)
         split, say = self._split(skip=()), self._listener.on_note

@@ -191,8 +191,7 @@ def check_combinations(settings: Settings, typed: Collection[str]) -> None:
         ),
         (
             settings.shard and settings.precision == "fp16",
-            "shard=true is for bf16 and fp32: torch's scale of fp16 gradients does not look at all "
-            "parts of a network; set precision=bf16",
+            "shard=true is for bf16 and fp32; the scaled gradients of fp16 were not tried with it",
         ),
         (
             settings.shard and settings.sync_batch_norm,

@@ -119,6 +119,22 @@ def refuse_other_data(data: Mapping[str, Any], runtime: Runtime) -> None:
         )
 
 
+def refuse_other_paths(paths: Sequence[str], runtime: Runtime) -> None:
+    """Check that all ranks see the same names, before anything is measured or read.
+
+    What ranks measure together depends on how many images there are; contents are compared by
+    `refuse_other_data`, once they have been read.
+
+    Raises:
+        DataError: one sees others; on all ranks.
+    """
+    if runtime.world_size > 1:
+        seen = hashlib.sha256()
+        for path in paths:
+            seen.update(path.encode(errors="surrogateescape") + b"\0")
+        refuse_other_data({"files": paths, "sha256": seen.hexdigest()}, runtime)
+
+
 def refuse_other_folder(path: Path, runtime: Runtime) -> None:
     """Check that all ranks see the run's folder, as the first one has written it.
 

@@ -44,12 +44,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train("digits", out=tmp_path_factory.mktemp("whole") / "run", **SETTINGS).path
 
 
-@pytest.fixture(scope="module")
-def ranks() -> Iterator[Ranks]:
-    with Ranks() as warm:
-        yield warm
-
-
 def begin(*more: str) -> list[str]:
     return ["train", "digits", "out=run", *(f"{key}={value}" for key, value in SETTINGS.items()),
             "parallel_peers=true", *more]  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,6 @@ pytestmark = pytest.mark.distributed
 WORDS = ("digits", "rounds=1", "steps=8", "model=wrn_10_1", "batch_size=16", "device=cpu",
          "student.labeled_share=0.25", "baseline=none", "data.val_per_class=2",
          "checkpoint_every=1e-9")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def ranks() -> Iterator[Ranks]:
-    with Ranks() as warm:
-        yield warm
 
 
 def trained(ranks: Ranks, folder: Path, num: int, *words: str) -> Path:
