@@ -19,7 +19,7 @@ API = (
     "peers", "auditing", "reviewing", "review_pictures",
     "correcting", "mask_correcting", "exporting", "continuing", "run_examples", "together",
     "labeling", "label_parts", "tracking", "trackers",
-    "half", "halves",
+    "half", "halves", "who_trains",
 )  # one row of the house  # fmt: skip
 COMMAND = (
     "cli",
