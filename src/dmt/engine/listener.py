@@ -1,11 +1,13 @@
-"""Who watches a run, and what they are told: a live view, a log, a tracker, nobody."""
+"""Who watches a run (a live view, a log, a tracker, nobody), and how an alarm reaches them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from dmt.engine.folder import RunFolder
 from dmt.engine.stage import Stage
+from dmt.records import Alarm
 
 Say = Callable[[str], None]  # told a sentence for the user
 
@@ -44,3 +46,8 @@ class Quiet:
 
     def on_step(self, stage: Stage, step: int, num_steps: int, done: float) -> None:
         """See `Listener`."""
+
+
+def tell(folder: RunFolder, listener: Listener, alarm: Alarm) -> None:
+    """Put an alarm on record, and tell who watches."""
+    listener.on_event(folder.record("alarm", **alarm.model_dump()))
