@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,10 @@ from dmt.annotations import coco, label_studio
 from dmt.annotations.lines import Line, Lines, read_content, table_lines
 from dmt.data.catalog import Catalog, Part
 from dmt.data.decode import shown
+from dmt.data.finding import COPIES
 from dmt.data.layouts import open_catalog
+from dmt.data.pool_copies import copy_out
+from dmt.data.unlabeled import with_unlabeled
 from dmt.errors import DataError, RunError, SettingError
 from dmt.inference.predicting import write_csv
 from dmt.inference.using import settings_of
@@ -24,7 +28,7 @@ from dmt.records.data import read_data
 from dmt.records.links import refuse_links
 from dmt.reviews.mask_correcting import MaskMaker, networks_of
 
-LABELS, MASKS = "labels-corrected.csv", "masks-corrected.csv"
+LABELS, MASKS = f"{COPIES}.csv", "masks-corrected.csv"
 _ACTIONS = ("label", "keep", "unusable", "none")
 _MASK_ACTIONS = ("accept", "keep", "unusable", "annotate")
 _MOST_NAMED = 20
@@ -46,6 +50,9 @@ class Applied(NamedTuple):
     num_kept: int  # images that nothing is changed of
     twice: list[str]  # paths with more than one line
     waiting: list[str]  # paths that are still to be annotated
+    copies: dict[str, str]  # of images of `data.unlabeled` that got a label: the file's own paths
+    in_pool: list[str]  # paths of those that are unusable or of no class, and stay there
+    pool: str | None  # the run's `data.unlabeled`
 
 
 def apply(
@@ -71,6 +78,8 @@ def apply(
         out: the new file, in the data's folder or above it (of masks: in it); None:
             `labels-corrected.csv` or `masks-corrected.csv` in the data's folder, with a number
             behind it if there is one. New masks are in a folder of the same name beside it.
+            Images of `data.unlabeled` that got a label are copied into `labels-corrected/` in the
+            data's folder, numbered alike.
         rest: of a segmentation, the class of what no area of a tool covers; None: it is left out.
         device, trust_code: as in `using.load`, for accepted masks.
         follow_links: whether links may leave the data's folder.
@@ -102,14 +111,45 @@ def apply(
         maker = MaskMaker(path, catalog, settings, networks_of(path), rest, follow_links)
     elif rest is not None:
         raise SettingError(f"rest={shown(rest)} is for masks; leave it out")
+    else:
+        catalog = _with_pool(catalog, settings.data.unlabeled, Path(corrections), follow_links)
     found, twice = _checked(Path(corrections), catalog, maker)
+    copies, in_pool = dict[str, str](), list[str]()
     if maker is None:
-        rows, changes = _corrected(catalog, found, target)
-        write_csv(rows, str(target), ("path", "label", "split"))
+        changes, copies, in_pool = _write_labels(catalog, found, target)
     else:
         changes = [Change(*each) for each in maker.write(found, target)]
     waiting = [each.path for each in found.values() if each.action == "annotate"]
-    return Applied(target, changes, len(found) - len(changes) - len(waiting), twice, waiting)
+    num_kept = len(found) - len(changes) - len(waiting) - len(in_pool)
+    return Applied(
+        target, changes, num_kept, twice, waiting, copies, in_pool, settings.data.unlabeled
+    )
+
+
+def _with_pool(catalog: Catalog, pool: str | None, path: Path, follow_links: bool) -> Catalog:
+    """The catalog with the images of `data.unlabeled`, where corrections name others than its own.
+
+    Raises:
+        DataError: the corrections cannot be read, or the pool is needed and not there.
+    """
+    known = _numbers(catalog)
+    if pool is None or all(
+        line.path in known for line in read_corrections(path, known, is_dense=False).found
+    ):
+        return catalog
+    try:
+        return with_unlabeled(catalog, pool, follow_links=follow_links)
+    except DataError as error:
+        raise DataError(
+            f"{shown(path)} names images that are not in {shown(catalog.root)}, and those of "
+            f"data.unlabeled cannot be looked at: {error}"
+        ) from error
+
+
+def _numbers(catalog: Catalog) -> dict[str, int]:
+    """Every image's row by its path as corrections are read: normalised, as members of a tar may
+    not be."""
+    return {posixpath.normpath(path): row for row, path in enumerate(catalog.paths)}
 
 
 def _target(catalog: Catalog, out: str | None) -> Path:
@@ -119,7 +159,7 @@ def _target(catalog: Catalog, out: str | None) -> Path:
     if out is None:
         name = Path(MASKS if is_dense else LABELS)
         target, number = catalog.root / name, 2
-        while os.path.lexists(target) or (is_dense and os.path.lexists(target.with_suffix(""))):
+        while os.path.lexists(target) or os.path.lexists(target.with_suffix("")):
             target = catalog.root / f"{name.stem}-{number}.csv"
             number += 1
         return target
@@ -156,7 +196,7 @@ def _checked(
     Raises:
         DataError: some lines are wrong: all are named.
     """
-    known = {name: row for row, name in enumerate(catalog.paths)}
+    known = _numbers(catalog)
     is_dense = catalog.task == "segmentation"
     lines, faults = read_corrections(path, known, is_dense=is_dense)
     classes = set(catalog.classes)
@@ -217,21 +257,67 @@ def read_corrections(path: Path, known: Mapping[str, int], *, is_dense: bool) ->
     return coco.read_document(value, known, is_dense=is_dense)
 
 
-def _corrected(
+def _write_labels(
     catalog: Catalog, found: Mapping[str, Line], target: Path
-) -> tuple[list[tuple[str, str, str]], list[Change]]:
-    """The lines of the new file, and what is different in them.
+) -> tuple[list[Change], dict[str, str], list[str]]:
+    """Write the new file and the copies that it names, or nothing.
 
     Raises:
-        DataError: a class would lose its last image to train on.
+        DataError: a class would lose its last image to train on, or one to copy cannot be read.
+        RunError: a file cannot be written.
     """
     assert catalog.root is not None
-    prefix = os.path.relpath(catalog.root.resolve(), target.parent.resolve())
+    rows, changes = _corrected(catalog, found)
+    number = _numbers(catalog)
+    labels, in_pool = dict[str, str](), list[str]()  # of images of `data.unlabeled`
+    for path, line in found.items():
+        if number[path] < catalog.num_own or line.action == "keep":
+            continue
+        if line.action == "label":
+            labels[path] = line.label
+            changes.append(Change(path, "", line.label))
+        else:
+            in_pool.append(path)
+    left = {label for _, label, split in rows if not split} | set(labels.values())
+    for name in catalog.classes:
+        if name not in left:
+            raise DataError(
+                f"with these corrections no image to train on has the class {shown(name)}; keep or "
+                "label one, nothing was written"
+            )
+    folder = _free_folder(catalog.root)
+    try:
+        names = copy_out(catalog, [number[path] for path in labels], folder)
+        copies = {path: f"{folder.name}/{name}" for path, name in zip(labels, names, strict=True)}
+        rows += [(copies[path], label, "") for path, label in labels.items()]
+        prefix = os.path.relpath(catalog.root.resolve(), target.parent.resolve())
+        placed = ((posixpath.normpath(posixpath.join(prefix, path)), *rest) for path, *rest in rows)
+        write_csv(placed, str(target), ("path", "label", "split"))
+    except BaseException:  # what was written is ours alone: both names were free
+        target.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return changes, copies, in_pool
+
+
+def _free_folder(root: Path) -> Path:
+    """Where copies go: numbered as `labels-corrected.csv` is where that is written now."""
+    folder, number = root / COPIES, 2
+    while os.path.lexists(folder) or os.path.lexists(folder.with_suffix(".csv")):
+        folder = root / f"{COPIES}-{number}"
+        number += 1
+    return folder
+
+
+def _corrected(
+    catalog: Catalog, found: Mapping[str, Line]
+) -> tuple[list[tuple[str, str, str]], list[Change]]:
+    """Path, label and split of every image of the data's own folder, and what is different."""
     rows, changes = [], []
-    left = set()
     for path, number, part in zip(
-        catalog.paths, catalog.labels.tolist(), catalog.parts.tolist(), strict=True
-    ):
+        catalog.paths[: catalog.num_own], catalog.labels.tolist(), catalog.parts.tolist(),
+        strict=False,
+    ):  # fmt: skip
         before = catalog.classes[number] if number >= 0 else ""
         correction = found.get(path, Line("", path, "keep"))
         if correction.action in {"unusable", "none"}:
@@ -241,14 +327,5 @@ def _corrected(
         after = correction.label if correction.action == "label" else before
         if after != before:
             changes.append(Change(path, before, after))
-        if after and part == Part.TRAIN:
-            left.add(after)
-        split = "" if part == Part.TRAIN else Part(part).name.lower()
-        rows.append((posixpath.normpath(posixpath.join(prefix, path)), after, split))
-    for name in catalog.classes:
-        if name not in left:
-            raise DataError(
-                f"with these corrections no image to train on has the class {shown(name)}; keep or "
-                "label one, nothing was written"
-            )
+        rows.append((path, after, "" if part == Part.TRAIN else Part(part).name.lower()))
     return rows, changes
