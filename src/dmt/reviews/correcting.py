@@ -253,7 +253,10 @@ def read_corrections(path: Path, known: Mapping[str, int], *, is_dense: bool) ->
     except ValueError as error:
         raise DataError(f"{shown(path)} cannot be read as JSON: {error}") from error
     if isinstance(value, list):
-        return label_studio.read_tasks(value, known, is_dense=is_dense)
+        try:
+            return label_studio.read_tasks(value, known, is_dense=is_dense)
+        except DataError as error:
+            raise DataError(f"{shown(path)} is not applied: {error}") from error
     return coco.read_document(value, known, is_dense=is_dense)
 
 
