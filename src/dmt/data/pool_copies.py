@@ -19,7 +19,7 @@ from dmt.data.decode import is_image, shown
 from dmt.data.fingerprint import hashes_of
 from dmt.data.splits import Ids, Split
 from dmt.errors import DataError, RunError
-from dmt.writing import make_folder, write_bytes
+from dmt.records.writing import make_folder, write_bytes
 
 _LONGEST = 120  # bytes of a name
 

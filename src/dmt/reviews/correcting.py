@@ -1,31 +1,29 @@
 """`dmt apply`: a person's corrections, checked, as a new label file. It changes no other file.
 
-How files of corrections are read is `annotations`', how masks are made `mask_correcting`'s.
+How files of corrections are read is `annotations`', what is written `label_correcting`'s and
+`mask_correcting`'s.
 """
 
 from __future__ import annotations
 
 import os
-import posixpath
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from dmt.annotations import coco, label_studio
 from dmt.annotations.lines import Line, Lines, read_content, table_lines
-from dmt.data.catalog import Catalog, Part
+from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
 from dmt.data.finding import COPIES
 from dmt.data.layouts import open_catalog
-from dmt.data.pool_copies import copy_out
 from dmt.data.unlabeled import with_unlabeled
 from dmt.errors import DataError, RunError, SettingError
-from dmt.inference.predicting import write_csv
 from dmt.inference.using import settings_of
 from dmt.records import parse_json
 from dmt.records.data import read_data
 from dmt.records.links import refuse_links
+from dmt.reviews.label_correcting import rows_by_path, write_labels
 from dmt.reviews.mask_correcting import MaskMaker, networks_of
 
 LABELS, MASKS = f"{COPIES}.csv", "masks-corrected.csv"
@@ -116,9 +114,10 @@ def apply(
     found, twice = _checked(Path(corrections), catalog, maker)
     copies, in_pool = dict[str, str](), list[str]()
     if maker is None:
-        changes, copies, in_pool = _write_labels(catalog, found, target)
+        made, copies, in_pool = write_labels(catalog, found, target)
     else:
-        changes = [Change(*each) for each in maker.write(found, target)]
+        made = maker.write(found, target)
+    changes = [Change(*each) for each in made]
     waiting = [each.path for each in found.values() if each.action == "annotate"]
     num_kept = len(found) - len(changes) - len(waiting) - len(in_pool)
     return Applied(
@@ -132,7 +131,7 @@ def _with_pool(catalog: Catalog, pool: str | None, path: Path, follow_links: boo
     Raises:
         DataError: the corrections cannot be read, or the pool is needed and not there.
     """
-    known = _numbers(catalog)
+    known = rows_by_path(catalog)
     if pool is None or all(
         line.path in known for line in read_corrections(path, known, is_dense=False).found
     ):
@@ -141,15 +140,9 @@ def _with_pool(catalog: Catalog, pool: str | None, path: Path, follow_links: boo
         return with_unlabeled(catalog, pool, follow_links=follow_links)
     except DataError as error:
         raise DataError(
-            f"{shown(path)} names images that are not in {shown(catalog.root)}, and those of "
+            f"{shown(path)} names images that are not in the data's folder, and those of "
             f"data.unlabeled cannot be looked at: {error}"
         ) from error
-
-
-def _numbers(catalog: Catalog) -> dict[str, int]:
-    """Every image's row by its path as corrections are read: normalised, as members of a tar may
-    not be."""
-    return {posixpath.normpath(path): row for row, path in enumerate(catalog.paths)}
 
 
 def _target(catalog: Catalog, out: str | None) -> Path:
@@ -196,7 +189,7 @@ def _checked(
     Raises:
         DataError: some lines are wrong: all are named.
     """
-    known = _numbers(catalog)
+    known = rows_by_path(catalog)
     is_dense = catalog.task == "segmentation"
     lines, faults = read_corrections(path, known, is_dense=is_dense)
     classes = set(catalog.classes)
@@ -258,77 +251,3 @@ def read_corrections(path: Path, known: Mapping[str, int], *, is_dense: bool) ->
         except DataError as error:
             raise DataError(f"{shown(path)} is not applied: {error}") from error
     return coco.read_document(value, known, is_dense=is_dense)
-
-
-def _write_labels(
-    catalog: Catalog, found: Mapping[str, Line], target: Path
-) -> tuple[list[Change], dict[str, str], list[str]]:
-    """Write the new file and the copies that it names, or nothing.
-
-    Raises:
-        DataError: a class would lose its last image to train on, or one to copy cannot be read.
-        RunError: a file cannot be written.
-    """
-    assert catalog.root is not None
-    rows, changes = _corrected(catalog, found)
-    number = _numbers(catalog)
-    labels, in_pool = dict[str, str](), list[str]()  # of images of `data.unlabeled`
-    for path, line in found.items():
-        if number[path] < catalog.num_own or line.action == "keep":
-            continue
-        if line.action == "label":
-            labels[path] = line.label
-            changes.append(Change(path, "", line.label))
-        else:
-            in_pool.append(path)
-    left = {label for _, label, split in rows if not split} | set(labels.values())
-    for name in catalog.classes:
-        if name not in left:
-            raise DataError(
-                f"with these corrections no image to train on has the class {shown(name)}; keep or "
-                "label one, nothing was written"
-            )
-    folder = _free_folder(catalog.root)
-    try:
-        names = copy_out(catalog, [number[path] for path in labels], folder)
-        copies = {path: f"{folder.name}/{name}" for path, name in zip(labels, names, strict=True)}
-        rows += [(copies[path], label, "") for path, label in labels.items()]
-        prefix = os.path.relpath(catalog.root.resolve(), target.parent.resolve())
-        placed = ((posixpath.normpath(posixpath.join(prefix, path)), *rest) for path, *rest in rows)
-        write_csv(placed, str(target), ("path", "label", "split"))
-    except BaseException:  # what was written is ours alone: both names were free
-        target.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return changes, copies, in_pool
-
-
-def _free_folder(root: Path) -> Path:
-    """Where copies go: numbered as `labels-corrected.csv` is where that is written now."""
-    folder, number = root / COPIES, 2
-    while os.path.lexists(folder) or os.path.lexists(folder.with_suffix(".csv")):
-        folder = root / f"{COPIES}-{number}"
-        number += 1
-    return folder
-
-
-def _corrected(
-    catalog: Catalog, found: Mapping[str, Line]
-) -> tuple[list[tuple[str, str, str]], list[Change]]:
-    """Path, label and split of every image of the data's own folder, and what is different."""
-    rows, changes = [], []
-    for path, number, part in zip(
-        catalog.paths[: catalog.num_own], catalog.labels.tolist(), catalog.parts.tolist(),
-        strict=False,
-    ):  # fmt: skip
-        before = catalog.classes[number] if number >= 0 else ""
-        correction = found.get(path, Line("", path, "keep"))
-        if correction.action in {"unusable", "none"}:
-            why = "unusable" if correction.action == "unusable" else "none of the classes"
-            changes.append(Change(path, before, f"left out ({why})"))
-            continue
-        after = correction.label if correction.action == "label" else before
-        if after != before:
-            changes.append(Change(path, before, after))
-        rows.append((path, after, "" if part == Part.TRAIN else Part(part).name.lower()))
-    return rows, changes
