@@ -78,6 +78,7 @@ def sample(num: int, *, classes: tuple[str, ...] = ("cat", "dog", "owl"), name: 
         pictures=pictures,
         networks=[["rounds/1/a", "rounds/1/b"] if is_dense else [] for _ in rows],
         notes=["A note."], how="", peers=("Peer a", "Peer b"),
+        colors=[f"#00000{i}" for i in range(len(classes))] if is_dense else [],
         command="dmt apply runs/pets corrections.csv",
     )  # fmt: skip
 
@@ -257,6 +258,7 @@ def test_a_scene_shows_both_predictions_and_where_they_differ(visit: Any) -> Non
     page = visit("scenes")
     captions = page.locator(".row").first.locator("figcaption").all_inner_texts()
     assert captions == ["image", "peer a", "peer b", "disagreement"]
+    assert page.locator(".swatches li").all_inner_texts()[:3] == ["cat", "dog", "owl"]
     for key in ("t", "a", "b", "u"):
         page.keyboard.press(key)
     told = page.locator(".row output").all_inner_texts()[:4]

@@ -82,6 +82,9 @@ def test_a_tool_s_unknown_files_and_classes_are_all_listed(
         "task 2: the data have no image nowhere.png", "task 2: the run knows no class red",
     )  # fmt: skip
     refused("apply", [run, tmp_path / "done.json", "rest=blue"], "rest=blue is for masks")
+    small = [{"image": "/data/local-files/?d=x", "path": "labeled/blue/0.png", "label": "blue"}]
+    (tmp_path / "min.json").write_text(json.dumps(small))
+    refused("apply", [run, tmp_path / "min.json"], "as JSON, not as JSON-MIN")
     assert tree(photos) == before
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from dmt.annotations.items import Item, Said
 from dmt.annotations.lines import Line, Lines, Region, known_path
 from dmt.data.mask_runs import brush_runs, from_brush_runs, from_polygon
+from dmt.errors import DataError
 from dmt.records import first_fault
 
 _LABEL, _ACTION, _IMAGE = "label", "action", "image"
@@ -115,7 +116,15 @@ def read_tasks(value: Sequence[Any], known: Mapping[str, int], *, is_dense: bool
         value: the JSON list.
         known: paths of the data.
         is_dense: whether masks are looked for, or one choice an image.
+
+    Raises:
+        DataError: these are no tasks.
     """
+    if value and not any(isinstance(each, dict) and "data" in each for each in value):
+        raise DataError(
+            "its tasks hold no data: export from Label Studio as JSON, not as JSON-MIN, and from "
+            "another tool as COCO or CSV"
+        )
     lines = Lines([], [])
     for number, each in enumerate(value, 1):
         where = f"task {number}"

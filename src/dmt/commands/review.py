@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,6 +99,7 @@ def apply(
         return print_json({
             "labels": str(found.path), "twice": found.twice, "num_kept": found.num_kept,
             "changes": [change._asdict() for change in found.changes], "waiting": found.waiting,
+            "copies": found.copies, "in_pool": found.in_pool,
         })  # fmt: skip
     for path in found.twice[:_MOST_SAID]:
         print_line(f"{path} is corrected twice: the last line counts")
@@ -106,13 +108,24 @@ def apply(
     if len(found.changes) > _MOST_SAID:
         print_line(f"  … and {len(found.changes) - _MOST_SAID} more; --json lists them all")
     print_line(f"{len(found.changes):,} changed, {found.num_kept:,} kept as they were")
+    if found.copies:
+        print_line(f"{len(found.copies):,} of {found.pool} copied beside the data")
+    if found.in_pool:
+        more = len(found.in_pool) - _MOST_SAID
+        print_line(
+            f"{len(found.in_pool):,} stay in {found.pool}, which no label file can change; remove "
+            f"them there: {', '.join(found.in_pool[:_MOST_SAID])}"
+            + (f" and {more} more (--json lists them all)" if more > 0 else "")
+        )
     if found.waiting:
         print_line(
             f"{len(found.waiting):,} to annotate: dmt review {run} export=label-studio "
             f"only={corrections}"
         )
     print_line(f"labels: {found.path}")
-    print_line(f"next: dmt train {found.path} init_from={run}")
+    words = ["dmt", "train", str(found.path), f"init_from={run}"]
+    words += [f"data.unlabeled={found.pool}"] if found.pool else []
+    print_line(f"next: {shlex.join(words)}")
     return None
 
 

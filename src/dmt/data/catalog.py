@@ -68,6 +68,14 @@ class Elsewhere(Protocol):
         """The file that an image is, or lies in."""
         ...
 
+    def num_bytes(self, number: int) -> int:
+        """How long its content is.
+
+        Raises:
+            OSError: the file is gone.
+        """
+        ...
+
     def content(self, number: int) -> bytes | None:
         """What the image is made of, where it is a part of a file; None: the whole file.
 

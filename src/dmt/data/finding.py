@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from dmt.errors import DataError
 # Links inside a set may lead to one folder over several ways, but ways can double at every level:
 # forty folders of two links each would be a walk without an end.
 _MOST_WAYS = 16
+COPIES = "labels-corrected"  # with a number behind it from the second on
+_COPIES = re.compile(rf"{COPIES}(-[0-9]+)?")
 _CURE = "put the files themselves there, or allow it with data.follow_links=true"
 
 
@@ -140,6 +143,11 @@ def refuse_outside(path: str | Path, limit: str | None, real: str | None = None)
         raise DataError(
             f"the link {shown(path)} leaves the data folder (it leads to {shown(real)}): {_CURE}"
         )
+
+
+def is_of_copies(name: str) -> bool:
+    """Whether a folder in a data folder holds what `dmt apply` copied there, and so is no class."""
+    return _COPIES.fullmatch(name) is not None
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:

@@ -120,7 +120,18 @@ def content_hashes(catalog: Catalog) -> list[tuple[int, str]]:
         return _hash_arrays(catalog.images)
     assert catalog.root is not None, "a catalog has files or arrays"
     own = _hash_files(catalog.root, catalog.paths[: catalog.num_own])
-    return own + _hash_elsewhere(catalog)
+    return own + hashes_of(catalog, range(catalog.num_own, len(catalog)))
+
+
+def hashes_of(catalog: Catalog, rows: Sequence[int]) -> list[tuple[int, str]]:
+    """Bytes and short hash of some images that are files or lie in one."""
+
+    def look(row: int) -> tuple[int, str]:
+        path, content = catalog.source(row)
+        return _hash_file(str(path)) if content is None else _hash_bytes(content)
+
+    with ThreadPoolExecutor() as executor:
+        return list(executor.map(look, rows, chunksize=_CHUNK))
 
 
 def _label_lines(catalog: Catalog) -> Iterator[str]:
@@ -153,15 +164,6 @@ def _hash_files(root: Path, paths: Sequence[str]) -> list[tuple[int, str]]:
             lambda paths: [_hash_file(f"{root}/{path}") for path in paths], chunks
         )
         return [entry for entries in hashed for entry in entries]
-
-
-def _hash_elsewhere(catalog: Catalog) -> list[tuple[int, str]]:
-    def look(row: int) -> tuple[int, str]:
-        path, content = catalog.source(row)
-        return _hash_file(str(path)) if content is None else _hash_bytes(content)
-
-    with ThreadPoolExecutor() as executor:
-        return list(executor.map(look, range(catalog.num_own, len(catalog)), chunksize=_CHUNK))
 
 
 def _hash_bytes(content: bytes) -> tuple[int, str]:

@@ -36,6 +36,11 @@ def palette(num_classes: int) -> NDArray[np.uint8]:
     return _colors(np.arange(num_classes))
 
 
+def hex_colors(num_classes: int) -> list[str]:
+    """The same as a page names them: `#rrggbb`."""
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in palette(num_classes).tolist()]
+
+
 def index_png(label: NDArray[np.uint8], colors: NDArray[np.uint8]) -> bytes:
     """A PNG whose values are the class numbers, shown in colours: it can serve as a mask.
 

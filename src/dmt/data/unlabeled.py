@@ -38,6 +38,10 @@ class Files:
         """See `Elsewhere.file`."""
         return self._files[number]
 
+    def num_bytes(self, number: int) -> int:
+        """See `Elsewhere.num_bytes`."""
+        return os.stat(self._files[number]).st_size
+
     def content(self, number: int) -> bytes | None:
         """See `Elsewhere.content`: they are whole files."""
         return None
@@ -57,6 +61,10 @@ class Members:
     def file(self, number: int) -> Path:
         """See `Elsewhere.file`."""
         return self._tars[int(self._places[number, 0])]
+
+    def num_bytes(self, number: int) -> int:
+        """See `Elsewhere.num_bytes`."""
+        return int(self._places[number, 2])
 
     def content(self, number: int) -> bytes | None:
         """See `Elsewhere.content`."""

@@ -28,7 +28,7 @@ _KINDS: tuple[tuple[Kind, str, str, str], ...] = (  # title, of images, of scene
 _LAYERS = {"truth": "Truth", "a": "Peer a", "b": "Peer b", "confidence": "Confidence",
            "disagreement": "Disagreement"}  # fmt: skip
 _NAMES = {"a": learner_name("a"), "b": learner_name("b"), "ensemble": "both"}
-_MAX_LEGEND = 40
+MAX_LEGEND = 40
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def example_section(view: RunView) -> ExampleSection | None:
     return ExampleSection(
         groups=groups,
         layers=[(key, name) for key, name in _LAYERS.items() if key in there],
-        colors=list(zip(map(str, classes), found.colors, strict=False))[:_MAX_LEGEND],
+        colors=list(zip(map(str, classes), found.colors, strict=False))[:MAX_LEGEND],
         note=_note(found, view),
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from dmt.escapes import visible
+from dmt.insight.examples import MAX_LEGEND
 from dmt.insight.html import environment, script, style
 from dmt.records import write_text
 
@@ -52,6 +53,7 @@ class Review:
             rows beyond the page's size have none.
         networks: of every row the networks whose masks it shows; empty where there is no mask.
         notes: sentences on what is shown and what not; `how` says how to get the second section.
+        colors: of the classes in masks, as `#rrggbb`; empty where there are none.
         command: that applies the corrections; empty where the images are no files.
     """
 
@@ -67,6 +69,7 @@ class Review:
     notes: Sequence[str]
     how: str
     peers: tuple[str, str]
+    colors: Sequence[str]
     command: str
 
 
@@ -88,6 +91,7 @@ def render(review: Review) -> str:
         script=code.text,
         script_hash=code.hash,
         review=review,
+        most_colors=MAX_LEGEND,
         facts=_facts(review),
         more_next=_more(review, NEXT),
         more_wrong=_more(review, WRONG),

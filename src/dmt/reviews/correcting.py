@@ -1,30 +1,32 @@
 """`dmt apply`: a person's corrections, checked, as a new label file. It changes no other file.
 
-How files of corrections are read is `annotations`', how masks are made `mask_correcting`'s.
+How files of corrections are read is `annotations`', what is written `label_correcting`'s and
+`mask_correcting`'s.
 """
 
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from dmt.annotations import coco, label_studio
 from dmt.annotations.lines import Line, Lines, read_content, table_lines
-from dmt.data.catalog import Catalog, Part
+from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
+from dmt.data.finding import COPIES
 from dmt.data.layouts import open_catalog
+from dmt.data.unlabeled import with_unlabeled
 from dmt.errors import DataError, RunError, SettingError
-from dmt.inference.predicting import write_csv
 from dmt.inference.using import settings_of
 from dmt.records import parse_json
 from dmt.records.data import read_data
 from dmt.records.links import refuse_links
+from dmt.reviews.label_correcting import rows_by_path, write_labels
 from dmt.reviews.mask_correcting import MaskMaker, networks_of
 
-LABELS, MASKS = "labels-corrected.csv", "masks-corrected.csv"
+LABELS, MASKS = f"{COPIES}.csv", "masks-corrected.csv"
 _ACTIONS = ("label", "keep", "unusable", "none")
 _MASK_ACTIONS = ("accept", "keep", "unusable", "annotate")
 _MOST_NAMED = 20
@@ -46,6 +48,9 @@ class Applied(NamedTuple):
     num_kept: int  # images that nothing is changed of
     twice: list[str]  # paths with more than one line
     waiting: list[str]  # paths that are still to be annotated
+    copies: dict[str, str]  # of images of `data.unlabeled` that got a label: the file's own paths
+    in_pool: list[str]  # paths of those that are unusable or of no class, and stay there
+    pool: str | None  # the run's `data.unlabeled`
 
 
 def apply(
@@ -71,6 +76,8 @@ def apply(
         out: the new file, in the data's folder or above it (of masks: in it); None:
             `labels-corrected.csv` or `masks-corrected.csv` in the data's folder, with a number
             behind it if there is one. New masks are in a folder of the same name beside it.
+            Images of `data.unlabeled` that got a label are copied into `labels-corrected/` in the
+            data's folder, numbered alike.
         rest: of a segmentation, the class of what no area of a tool covers; None: it is left out.
         device, trust_code: as in `using.load`, for accepted masks.
         follow_links: whether links may leave the data's folder.
@@ -102,14 +109,40 @@ def apply(
         maker = MaskMaker(path, catalog, settings, networks_of(path), rest, follow_links)
     elif rest is not None:
         raise SettingError(f"rest={shown(rest)} is for masks; leave it out")
-    found, twice = _checked(Path(corrections), catalog, maker)
-    if maker is None:
-        rows, changes = _corrected(catalog, found, target)
-        write_csv(rows, str(target), ("path", "label", "split"))
     else:
-        changes = [Change(*each) for each in maker.write(found, target)]
+        catalog = _with_pool(catalog, settings.data.unlabeled, Path(corrections), follow_links)
+    found, twice = _checked(Path(corrections), catalog, maker)
+    copies, in_pool = dict[str, str](), list[str]()
+    if maker is None:
+        made, copies, in_pool = write_labels(catalog, found, target)
+    else:
+        made = maker.write(found, target)
+    changes = [Change(*each) for each in made]
     waiting = [each.path for each in found.values() if each.action == "annotate"]
-    return Applied(target, changes, len(found) - len(changes) - len(waiting), twice, waiting)
+    num_kept = len(found) - len(changes) - len(waiting) - len(in_pool)
+    return Applied(
+        target, changes, num_kept, twice, waiting, copies, in_pool, settings.data.unlabeled
+    )
+
+
+def _with_pool(catalog: Catalog, pool: str | None, path: Path, follow_links: bool) -> Catalog:
+    """The catalog with the images of `data.unlabeled`, where corrections name others than its own.
+
+    Raises:
+        DataError: the corrections cannot be read, or the pool is needed and not there.
+    """
+    known = rows_by_path(catalog)
+    if pool is None or all(
+        line.path in known for line in read_corrections(path, known, is_dense=False).found
+    ):
+        return catalog
+    try:
+        return with_unlabeled(catalog, pool, follow_links=follow_links)
+    except DataError as error:
+        raise DataError(
+            f"{shown(path)} names images that are not in the data's folder, and those of "
+            f"data.unlabeled cannot be looked at: {error}"
+        ) from error
 
 
 def _target(catalog: Catalog, out: str | None) -> Path:
@@ -119,7 +152,7 @@ def _target(catalog: Catalog, out: str | None) -> Path:
     if out is None:
         name = Path(MASKS if is_dense else LABELS)
         target, number = catalog.root / name, 2
-        while os.path.lexists(target) or (is_dense and os.path.lexists(target.with_suffix(""))):
+        while os.path.lexists(target) or os.path.lexists(target.with_suffix("")):
             target = catalog.root / f"{name.stem}-{number}.csv"
             number += 1
         return target
@@ -156,7 +189,7 @@ def _checked(
     Raises:
         DataError: some lines are wrong: all are named.
     """
-    known = {name: row for row, name in enumerate(catalog.paths)}
+    known = rows_by_path(catalog)
     is_dense = catalog.task == "segmentation"
     lines, faults = read_corrections(path, known, is_dense=is_dense)
     classes = set(catalog.classes)
@@ -213,42 +246,8 @@ def read_corrections(path: Path, known: Mapping[str, int], *, is_dense: bool) ->
     except ValueError as error:
         raise DataError(f"{shown(path)} cannot be read as JSON: {error}") from error
     if isinstance(value, list):
-        return label_studio.read_tasks(value, known, is_dense=is_dense)
+        try:
+            return label_studio.read_tasks(value, known, is_dense=is_dense)
+        except DataError as error:
+            raise DataError(f"{shown(path)} is not applied: {error}") from error
     return coco.read_document(value, known, is_dense=is_dense)
-
-
-def _corrected(
-    catalog: Catalog, found: Mapping[str, Line], target: Path
-) -> tuple[list[tuple[str, str, str]], list[Change]]:
-    """The lines of the new file, and what is different in them.
-
-    Raises:
-        DataError: a class would lose its last image to train on.
-    """
-    assert catalog.root is not None
-    prefix = os.path.relpath(catalog.root.resolve(), target.parent.resolve())
-    rows, changes = [], []
-    left = set()
-    for path, number, part in zip(
-        catalog.paths, catalog.labels.tolist(), catalog.parts.tolist(), strict=True
-    ):
-        before = catalog.classes[number] if number >= 0 else ""
-        correction = found.get(path, Line("", path, "keep"))
-        if correction.action in {"unusable", "none"}:
-            why = "unusable" if correction.action == "unusable" else "none of the classes"
-            changes.append(Change(path, before, f"left out ({why})"))
-            continue
-        after = correction.label if correction.action == "label" else before
-        if after != before:
-            changes.append(Change(path, before, after))
-        if after and part == Part.TRAIN:
-            left.add(after)
-        split = "" if part == Part.TRAIN else Part(part).name.lower()
-        rows.append((posixpath.normpath(posixpath.join(prefix, path)), after, split))
-    for name in catalog.classes:
-        if name not in left:
-            raise DataError(
-                f"with these corrections no image to train on has the class {shown(name)}; keep or "
-                "label one, nothing was written"
-            )
-    return rows, changes

@@ -18,6 +18,7 @@ from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
 from dmt.data.layouts import open_catalog
+from dmt.data.pictures import hex_colors
 from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.listener import Listener
 from dmt.errors import RunError, SettingError
@@ -148,6 +149,7 @@ def review(
         notes=notes + more,
         how="" if answers is not None else _how(path),
         peers=names,
+        colors=hex_colors(len(catalog.classes)) if catalog.task == "segmentation" else [],
         command=f"dmt apply {shlex.quote(str(path))} corrections.csv" if catalog.root else "",
     )
     return Reviewed(

@@ -9,7 +9,7 @@ from typing import Literal
 from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.page_pictures import Pictures
-from dmt.data.pictures import palette
+from dmt.data.pictures import hex_colors, palette
 from dmt.engine.examples import Examples, Shown
 from dmt.engine.task import FinalTable
 from dmt.errors import DataError
@@ -50,9 +50,7 @@ def write_examples(
         num_unlabeled=examples.num_images,
         reliability=list(table.reliability) if table else [],
         examples=[_example(each, catalog, settings, pictures) for each in some],
-        colors=[f"#{r:02x}{g:02x}{b:02x}" for r, g, b in palette(len(catalog.classes)).tolist()]
-        if is_dense
-        else [],
+        colors=hex_colors(len(catalog.classes)) if is_dense else [],
     )
     write_json(run / EXAMPLES, record)
 

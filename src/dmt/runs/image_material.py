@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 
 from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.pool import Pool, open_pool
+from dmt.data.pool_copies import own_again, without_copies
 from dmt.data.sizes import typical_side
-from dmt.data.splits import Split, fold_splits, make_split
+from dmt.data.splits import Ids, Split, fold_splits, make_split
 from dmt.data.transforms import Augmentation
 from dmt.engine.budget import Shapes
 from dmt.engine.listener import Say
@@ -32,9 +34,13 @@ class ImageMaterial:
         self._say = say
         self._pool: Pool | None = None
 
+    @cached_property
+    def _copies(self) -> Ids:
+        return own_again(self.catalog)
+
     def split(self, settings: Settings, skip: Collection[str]) -> Split:
         """See `Material.split`."""
-        return make_split(
+        split = make_split(
             self.catalog,
             seed=settings.seed,
             labels_per_class=settings.labels_per_class,
@@ -43,6 +49,7 @@ class ImageMaterial:
             hold_out=0.0 if settings.folds else settings.data.hold_out,
             skip=skip,
         )
+        return without_copies(split, self._copies)
 
     def folds(self, settings: Settings, split: Split) -> tuple[Split, ...]:
         """See `Material.folds`."""

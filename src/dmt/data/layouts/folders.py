@@ -16,7 +16,7 @@ import numpy as np
 
 from dmt.data.catalog import UNLABELED, Catalog, Part, Problem, natural_key, no_unlabeled
 from dmt.data.decode import is_image, shown
-from dmt.data.finding import Listing, is_folder, walk
+from dmt.data.finding import Listing, is_folder, is_of_copies, walk
 from dmt.errors import DataError
 
 _HELD_OUT = {"val": Part.VAL, "test": Part.TEST}
@@ -100,6 +100,7 @@ def _top(root: Path) -> tuple[list[str], bool]:
             files = [entry.name for entry in visible if not is_folder(entry)]
     except OSError as error:
         raise DataError(f"the folder {shown(root)} cannot be read: {error.strerror}") from error
+    folders = [name for name in folders if not is_of_copies(name)]
     return sorted(folders, key=natural_key), any(is_image(name) for name in files)
 
 
@@ -184,7 +185,8 @@ def _plain(root: Path, folders: list[str], has_images: bool, gathered: _Rows) ->
         raise _not_recognised(root, folders, has_images)
     found = gathered.found(root, root)
     by_class, loose = _by_class(found, "")
-    if not found.images:
+    by_class = {name: by_class[name] for name in folders}
+    if not any(by_class.values()) and not loose:
         raise DataError(f"{shown(root)} holds no image: give the folder that holds your images")
     if loose:
         raise DataError(

@@ -77,6 +77,6 @@
   }
 
   let opened = [];
-  addEventListener("beforeprint", () => { opened = [...document.querySelectorAll("details:not([open])")]; opened.forEach((d) => { d.open = true; }); });
+  addEventListener("beforeprint", () => { opened = [...document.querySelectorAll("details.settings:not([open])")]; opened.forEach((d) => { d.open = true; }); });
   addEventListener("afterprint", () => { opened.forEach((d) => { d.open = false; }); });
 })();
