@@ -114,7 +114,9 @@ def compare_with(
     wanted = {job: settings_for(job) for job in question.jobs}
     path = Path(question.out) if question.out else folder_for(catalog.name, "compare")
     base = wanted[question.jobs[0]].data
-    catalog = with_unlabeled(catalog, base.unlabeled, follow_links=follow_links)
+    catalog = with_unlabeled(
+        catalog, base.unlabeled, follow_links=follow_links, large_from=base.large_pool
+    )
     asked = Asked(
         methods=list(question.methods),
         seeds=list(question.seeds),

@@ -20,7 +20,7 @@ from dmt.data.decode import shown
 from dmt.data.layouts import open_catalog
 from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.listener import Listener
-from dmt.errors import RunError, SettingError
+from dmt.errors import DataError, RunError, SettingError
 from dmt.inference.peers import (
     LastPeers,
     fitted,
@@ -106,7 +106,13 @@ def review(
     peers = last_peers(path, settings)
     assert settings.dataset is not None
     catalog = open_catalog(settings.dataset, follow_links=follow_links)
-    catalog = with_unlabeled(catalog, settings.data.unlabeled, follow_links=follow_links)
+    address, large_from = settings.data.unlabeled, settings.data.large_pool
+    catalog = with_unlabeled(catalog, address, follow_links=follow_links, large_from=large_from)
+    if catalog.prints is not None:
+        raise DataError(
+            f"the unlabeled images of {path} are too many for a page ({len(catalog):,}): label "
+            "them with `dmt label`, sort its tables by disagreement, and review a pool of those"
+        )
     if list(catalog.classes) != data["classes"]:
         raise RunError(
             f"{path} was trained on other classes than its data have now; put the data back as "

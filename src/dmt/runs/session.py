@@ -299,7 +299,7 @@ class Session:
             return None
         settings = self._settings
         # Where the images lie and which labels are left is part of the data's hash.
-        elsewhere = {"memory_limit", "follow_links", "labeled_list", "unlabeled"}
+        elsewhere = {"memory_limit", "follow_links", "labeled_list", "unlabeled", "large_pool"}
         context = {
             "data": data["sha256"],
             "seed": settings.seed,
