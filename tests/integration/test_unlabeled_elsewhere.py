@@ -145,7 +145,7 @@ def test_a_shard_of_a_large_pool_that_changed_is_named(
 ) -> None:
     run, pool = tmp_path / "run", tmp_path / "pool"
     shutil.copytree(places / "tars", pool)
-    words = [f"out={run}", f"data.unlabeled={pool}", f"data.large_pool={NUM}"]
+    words = [f"out={run}", f"data.unlabeled={pool}", f"data.large_pool={NUM // 2}"]
     assert dmt("train", places / "data", *SHORT, *words).code == 0
     (run / "summary.json").unlink()
     with tarfile.open(pool / "pool-01.tar", "w") as tar:
@@ -154,6 +154,8 @@ def test_a_shard_of_a_large_pool_that_changed_is_named(
     refused("resume", [run], "pool-01.tar changed")
     (pool / "pool-01.tar").unlink()
     refused("resume", [run], "pool-01.tar is missing")
+    (pool / "pool-02.tar").unlink()
+    refused("resume", [run], "many more or fewer images")
 
 
 def test_an_unreadable_image_of_a_large_pool(

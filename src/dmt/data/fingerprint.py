@@ -86,6 +86,8 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> str | None:
             return (
                 f"the {key} of the data changed: {_plain(old[key])} before, {_plain(new[key])} now"
             )
+    if (told := _changed_shard(old.get("pool"), new.get("pool"))) is not None:
+        return told
     before = {path: (size, digest, part) for path, size, digest, part in old["files"]}
     after = {path: (size, digest, part) for path, size, digest, part in new["files"]}
     both = [path for path in before if path in after]
@@ -96,8 +98,6 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     ):
         if paths:
             return _told(what, paths)
-    if (told := _changed_shard(old.get("pool"), new.get("pool"))) is not None:
-        return told
     if old["labels"] != new["labels"]:
         return "the labels of the data changed, though the images did not"
     moved = [path for path in both if before[path][2] != after[path][2]]
@@ -129,7 +129,7 @@ def _pool_lines(catalog: Catalog) -> list[str]:
 def _changed_shard(old: list[list[Any]] | None, new: list[list[Any]] | None) -> str | None:
     """Which shard of a large pool is another one now, as a sentence."""
     if (old is None) != (new is None):
-        return "data.unlabeled is told by its shards only now, or only before (data.large_pool)"
+        return "data.unlabeled has many more or fewer images than before"
     before, after = ({each[0]: tuple(each[1:]) for each in pool or ()} for pool in (old, new))
     for what, names in (
         ("is missing", [name for name in before if name not in after]),
