@@ -177,6 +177,25 @@ def test_an_unreadable_image_of_a_large_pool(
         assert sorted(ids.tolist()) == [16 + number for number in range(NUM) if number != 5]
 
 
+@pytest.mark.parametrize("is_large", [False, True])
+def test_the_rest_of_a_damaged_shard_is_left_out_by_choice(
+    is_large: bool, places: Path, tmp_path: Path, cache: Path, dmt
+) -> None:
+    pool = shutil.copytree(places / "tars", tmp_path / "pool")
+    content = (pool / "pool-01.tar").read_bytes()
+    (pool / "pool-01.tar").write_bytes(content[: len(content) // 2 // 512 * 512 - 100])
+    command = [places / "data", *SHORT, f"data.unlabeled={pool}"]
+    command += [f"data.large_pool={NUM // 2 if is_large else NUM}"]
+    stopped = tmp_path / "stopped"
+    refused("train", [*command, f"out={stopped}"], "pool-01.tar", "bad_images=skip")
+    outcome = dmt("train", *command, f"out={tmp_path / 'run'}", "bad_images=skip")
+    assert outcome.code == 0, outcome.err
+    assert "pool-01.tar" in outcome.err
+    num = json.loads((tmp_path / "run" / "data.json").read_text())["num"] - 16
+    assert NUM // 3 * 2 < num < NUM
+    refused("train", [*command, f"out={stopped}"], "pool-01.tar", "bad_images=skip")
+
+
 @pytest.mark.parametrize(
     ("pool", "parts"),
     [

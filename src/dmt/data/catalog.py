@@ -76,6 +76,11 @@ class Elsewhere(Protocol):
         """Of a large pool, which is told by its shards; None: it is told image by image."""
         ...
 
+    @property
+    def damage(self) -> Sequence[str]:
+        """What was left out of damaged shards, a sentence each."""
+        ...
+
     def __len__(self) -> int: ...
 
     def file(self, number: int) -> Path:

@@ -22,7 +22,12 @@ from dmt.errors import DataError
 
 
 def with_unlabeled(
-    catalog: Catalog, address: str | None, *, follow_links: bool = False, large_from: int
+    catalog: Catalog,
+    address: str | None,
+    *,
+    follow_links: bool = False,
+    large_from: int,
+    is_skipping: bool = False,
 ) -> Catalog:
     """A catalog and the unlabeled images of another place behind its own.
 
@@ -32,6 +37,7 @@ def with_unlabeled(
             machine; None: nothing is added.
         follow_links: whether links and paths may leave that place.
         large_from: from so many images on names are left on the disk.
+        is_skipping: go on without the rest of a damaged shard (`Elsewhere.damage` says so).
 
     Raises:
         DataError: there is no such place or no image in it, it is on another machine, or the
@@ -50,7 +56,9 @@ def with_unlabeled(
             f"data.unlabeled={shown(address)} is not on this machine: copy it first (`dmt label` "
             "reads it where it is)"
         )
-    paths, elsewhere = _added(catalog.paths, place_of(address, follow_links), address, large_from)
+    paths, elsewhere = _added(
+        catalog.paths, place_of(address, follow_links, is_skipping), address, large_from
+    )
     num = len(elsewhere)
     return replace(
         catalog,
@@ -76,7 +84,7 @@ def _added(
     if not first:
         raise DataError(f"there is no image in data.unlabeled={shown(address)}")
     if len(first) == large_from:
-        known = gather(known, chain(first, images))
+        known = gather(known, chain(first, images), place.damage)
         del first
         names = names_in_index(known)
         return Names(own, names, place.prefix), place.large(known, names)

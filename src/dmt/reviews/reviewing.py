@@ -106,8 +106,13 @@ def review(
     peers = last_peers(path, settings)
     assert settings.dataset is not None
     catalog = open_catalog(settings.dataset, follow_links=follow_links)
-    address, large_from = settings.data.unlabeled, settings.data.large_pool
-    catalog = with_unlabeled(catalog, address, follow_links=follow_links, large_from=large_from)
+    catalog = with_unlabeled(
+        catalog,
+        settings.data.unlabeled,
+        follow_links=follow_links,
+        large_from=settings.data.large_pool,
+        is_skipping=settings.bad_images == "skip",
+    )
     if catalog.prints is not None:
         raise DataError(
             f"the unlabeled images of {path} are too many for a page ({len(catalog):,}): label "

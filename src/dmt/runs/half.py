@@ -70,7 +70,11 @@ def _open(settings: Settings, folder: HalfFolder) -> Callable[[str], None]:
     data = settings.data
     catalog = open_catalog(settings.dataset, follow_links=data.follow_links)
     catalog = with_unlabeled(
-        catalog, data.unlabeled, follow_links=data.follow_links, large_from=data.large_pool
+        catalog,
+        data.unlabeled,
+        follow_links=data.follow_links,
+        large_from=data.large_pool,
+        is_skipping=settings.bad_images == "skip",
     )
     runtime = open_runtime(settings.device, settings.precision)
     return Session(catalog, settings, folder, runtime, Quiet()).as_half()

@@ -21,10 +21,11 @@ from dmt.data.catalog import Print
 from dmt.data.decode import shown
 from dmt.data.pools.path_index import PathIndex, write_index
 from dmt.errors import DataError, RunError
+from dmt.records import read_json, write_json
 from dmt.writing import make_folder, whole_file
 
 PLACE = np.dtype("<i8")  # three of an image: number of the tar, first byte, bytes
-_NAMES, _PLACES = "names", "places.bin"
+_NAMES, _PLACES, _DAMAGE = "names", "places.bin", "damage.json"
 _AT_ONCE = 1 << 16
 
 
@@ -63,6 +64,8 @@ class Names(Sequence[str]):
 class LargeFiles:
     """Files by their names."""
 
+    damage: Sequence[str] = ()
+
     def __init__(
         self, names: PathIndex, locate: Callable[[str], Path], prints: Sequence[Print]
     ) -> None:
@@ -95,8 +98,9 @@ class LargeMembers:
         self.prints: Sequence[Print] | None = prints
         self._tars = tars
         try:
+            self.damage: Sequence[str] = read_json(index / _DAMAGE)
             self._places = os.open(index / _PLACES, os.O_RDONLY)
-        except OSError as error:
+        except (OSError, RunError) as error:
             raise RunError(f"the index {index} cannot be read; delete it") from error
         self._num = os.fstat(self._places).st_size // (3 * PLACE.itemsize)
 
@@ -149,12 +153,15 @@ def key_of(kind: str, prints: Iterable[Print]) -> str:
     return "\n".join([kind, *map(repr, prints)])
 
 
-def gather(folder: Path | None, images: Iterable[tuple[str, Sequence[int]]]) -> Path:
+def gather(
+    folder: Path | None, images: Iterable[tuple[str, Sequence[int]]], damage: Sequence[str]
+) -> Path:
     """Write the index of a pool: names, and numbers that say where each image is.
 
     Args:
         folder: it appears when all is written, whoever else writes it; None: named by the names.
         images: names, and three numbers or none.
+        damage: what `images` had to leave out, once it was gone over.
 
     Returns:
         The folder.
@@ -173,6 +180,7 @@ def gather(folder: Path | None, images: Iterable[tuple[str, Sequence[int]]]) -> 
                     yield name
 
             write_index(unfinished / _NAMES, names())
+        write_json(unfinished / _DAMAGE, damage)
         folder = folder or index_for("files\n" + names_in_index(unfinished).sha256)
         with suppress(OSError):  # another one was first
             unfinished.rename(folder)

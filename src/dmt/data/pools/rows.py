@@ -23,6 +23,8 @@ _MOST = 1 << 28  # bytes of one: a larger one is read too often for too little
 class Rows:
     """Images that tables hold as bytes."""
 
+    damage: Sequence[str] = ()
+
     def __init__(
         self, groups: Sequence[ParquetShard], prints: Sequence[Print] | None = None
     ) -> None:

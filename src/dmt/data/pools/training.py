@@ -40,6 +40,7 @@ class TrainingPlace(Protocol):
     """A place with unlabeled images."""
 
     prefix: str  # of names
+    damage: list[str]  # what had to be left out of what `images` has gone over, in sentences
 
     def index(self) -> Path | None:
         """Where its index is or is to be; None where only the names can tell."""
@@ -62,8 +63,13 @@ class TrainingPlace(Protocol):
         ...
 
 
-def place_of(address: str, follow_links: bool) -> TrainingPlace:
+def place_of(address: str, follow_links: bool, is_skipping: bool) -> TrainingPlace:
     """The place that an address means, on this machine.
+
+    Args:
+        address: as `open_shards` takes it.
+        follow_links: whether links and paths may leave it.
+        is_skipping: go on without the rest of a tar that is damaged.
 
     Raises:
         DataError: there is none, or it cannot be read.
@@ -72,7 +78,8 @@ def place_of(address: str, follow_links: bool) -> TrainingPlace:
     if pool is None:
         return _Listed(local(address), follow_links)
     if pool.kind == "tar":
-        return _Tars([each for each in pool.shards if isinstance(each, TarShard)])
+        tars = [each for each in pool.shards if isinstance(each, TarShard)]
+        return _Tars(tars, is_skipping)
     tables = [each for each in pool.shards if isinstance(each, ParquetShard)]
     return _Tables(tables) if tables[0].holds_bytes() else _PathTables(tables)
 
@@ -81,6 +88,7 @@ class Files:
     """Images that are files, wherever they are."""
 
     prints: Sequence[Print] | None = None
+    damage: Sequence[str] = ()
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
@@ -98,12 +106,15 @@ class Files:
 
 
 class Members:
-    """Images inside tars on this machine: 20 bytes each, read where they lie."""
+    """Images inside tars on this machine: 24 bytes each, read where they lie."""
 
     prints: Sequence[Print] | None = None
 
-    def __init__(self, tars: Sequence[Path], places: NDArray[np.int64]) -> None:
-        """Take the files, and int64 (N, 3): number of the tar, first byte, bytes."""
+    def __init__(
+        self, tars: Sequence[Path], places: NDArray[np.int64], damage: Sequence[str]
+    ) -> None:
+        """Take the files, int64 (N, 3): number of the tar, first byte, bytes; and what to say."""
+        self.damage = damage
         self._tars = tars
         self._places = places
 
@@ -125,6 +136,7 @@ class _Listed:
 
     def __init__(self, path: Path, follow_links: bool) -> None:
         self.prefix = f"{path.name}/"
+        self.damage: list[str] = []
         self._path = path
         self._follow_links = follow_links
         self._folder = Folder(str(root_of(path)), follow_links)
@@ -159,8 +171,10 @@ class _Tars:
 
     prefix = ""
 
-    def __init__(self, shards: Sequence[TarShard]) -> None:
+    def __init__(self, shards: Sequence[TarShard], is_skipping: bool) -> None:
+        self.damage: list[str] = []
         self._shards = shards
+        self._is_skipping = is_skipping
         self._tars = [local(each.place.address) for each in shards]
         self._prints = [
             print_of(path, each.name) for path, each in zip(self._tars, shards, strict=True)
@@ -168,17 +182,24 @@ class _Tars:
 
     def index(self) -> Path | None:
         """See `TrainingPlace.index`."""
-        return index_for(key_of("tar", self._prints))
+        kind = "tar, without what is damaged" if self._is_skipping else "tar"
+        return index_for(key_of(kind, self._prints))
 
     def images(self) -> Iterator[Image]:
         """See `TrainingPlace.images`."""
         for number, shard in enumerate(self._shards):
-            for name, offset, num_bytes in shard.places():
-                yield f"{shard.name}/{name}", (number, offset, num_bytes)
+            try:
+                for name, offset, num_bytes in shard.places():
+                    yield f"{shard.name}/{name}", (number, offset, num_bytes)
+            except DataError as error:
+                if not self._is_skipping:
+                    raise
+                self.damage.append(f"left out the rest of a shard: {error}")
 
     def small(self, images: Sequence[Image]) -> Elsewhere:
         """See `TrainingPlace.small`."""
-        return Members(self._tars, np.array([place for _, place in images], dtype=np.int64))
+        places = np.array([place for _, place in images], dtype=np.int64)
+        return Members(self._tars, places, self.damage)
 
     def large(self, index: Path, names: PathIndex) -> Elsewhere:
         """See `TrainingPlace.large`."""
@@ -191,6 +212,7 @@ class _Tables:
     prefix = ""
 
     def __init__(self, groups: Sequence[ParquetShard]) -> None:
+        self.damage: list[str] = []
         self._groups = groups
         self._prints = _prints_of_tables(groups)
 
@@ -218,6 +240,7 @@ class _PathTables:
     prefix = ""
 
     def __init__(self, groups: Sequence[ParquetShard]) -> None:
+        self.damage: list[str] = []
         self._groups = groups
         self._prints = _prints_of_tables(groups)
 
