@@ -219,7 +219,13 @@ def resume(
 def _whole(catalog: Catalog, settings: Settings) -> Catalog:
     """A run's data with the unlabeled images that it takes from elsewhere."""
     data = settings.data
-    return with_unlabeled(catalog, data.unlabeled, follow_links=data.follow_links)
+    return with_unlabeled(
+        catalog,
+        data.unlabeled,
+        follow_links=data.follow_links,
+        large_from=data.large_pool,
+        is_skipping=settings.bad_images == "skip",
+    )
 
 
 def _refuse_beginning(path: Path) -> None:

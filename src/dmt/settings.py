@@ -126,6 +126,10 @@ class Data(_Group):
     unlabeled: str | None = Field(
         None, description="more unlabeled images: a folder, a list, tar shards (docs/pools.md)"
     )
+    large_pool: int = Field(
+        1_000_000, ge=1, description="from so many images of `unlabeled` on their names stay on "
+        "the disk, a sample is looked at before training, and the record tells them by shard",
+    )  # fmt: skip
     shuffle_block: int | None = Field(
         None, ge=1, description="a pass takes blocks of so many neighbouring unlabeled images in "
         "turn, eight shuffled together, as slow disks like it; null: all are shuffled",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -92,19 +93,120 @@ def test_resumed_reviewed_and_refused_when_it_changed(
     refused("resume", [run], "pool-00.tar/00000.png", "has another content")
 
 
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the indexes of large pools are kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "dmt" / "pools"
+
+
+@pytest.mark.parametrize("pool", ["tars", "files", "files/list.txt", "images.parquet"])
+def test_of_a_large_pool_the_same_is_learned(
+    pool: str, places: Path, own: dict[str, bytes], tmp_path: Path, cache: Path, dmt
+) -> None:
+    where = places / pool
+    if pool == "images.parquet":
+        images = [png(number) for number in range(NUM)]
+        write_parquet(where, {"image": images}, rows_a_group=10)
+    elif pool == "files":  # without the lists that lie beside the images
+        where = shutil.copytree(
+            where, tmp_path / "files", ignore=shutil.ignore_patterns("*.txt", "*.parquet")
+        )
+    run = tmp_path / "run"
+    words = [f"out={run}", f"data.unlabeled={where}", f"data.large_pool={NUM}"]
+    outcome = dmt("train", places / "data", *SHORT, *words)
+    assert outcome.code == 0, outcome.err
+    assert weights(run) == own
+    record = json.loads((run / "data.json").read_text())
+    assert record["num"] == NUM + 16
+    assert len(record["files"]) == 16
+    assert len(record["pool"]) == (3 if pool == "tars" else 1)
+    assert len(list(cache.iterdir())) == 1
+    (run / "summary.json").unlink()
+    assert dmt("resume", run).code == 0
+    assert weights(run) == own
+    assert len(list(cache.iterdir())) == 1
+    refused("review", [run], "dmt label")
+
+
+def test_images_in_parquet_are_learned_from(
+    places: Path, own: dict[str, bytes], tmp_path: Path, dmt
+) -> None:
+    pool = write_parquet(tmp_path / "images.parquet", {"image": [png(n) for n in range(NUM)]}, 10)
+    run = tmp_path / "run"
+    words = (f"out={run}", f"data.unlabeled={pool}", "data.memory_limit=0")
+    outcome = dmt("train", places / "data", *SHORT, *words)
+    assert outcome.code == 0, outcome.err
+    assert weights(run) == own
+
+
+def test_a_shard_of_a_large_pool_that_changed_is_named(
+    places: Path, tmp_path: Path, cache: Path, dmt
+) -> None:
+    run, pool = tmp_path / "run", tmp_path / "pool"
+    shutil.copytree(places / "tars", pool)
+    words = [f"out={run}", f"data.unlabeled={pool}", f"data.large_pool={NUM // 2}"]
+    assert dmt("train", places / "data", *SHORT, *words).code == 0
+    (run / "summary.json").unlink()
+    with tarfile.open(pool / "pool-01.tar", "w") as tar:
+        for number in range(NUM // 3):
+            add(tar, f"{number:05d}.png", png(number or 99))
+    refused("resume", [run], "pool-01.tar changed")
+    (pool / "pool-01.tar").unlink()
+    refused("resume", [run], "pool-01.tar is missing")
+    (pool / "pool-02.tar").unlink()
+    refused("resume", [run], "many more or fewer images")
+
+
+def test_an_unreadable_image_of_a_large_pool(
+    places: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, dmt
+) -> None:
+    monkeypatch.setattr("dmt.data.pool._LOOKED_AT", 1)
+    monkeypatch.setattr("dmt.tasks.large_labeling.IMAGES_A_SHARD", 10)
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    for number in range(NUM):
+        (pool / f"{number:05d}.png").write_bytes(b"none" if number == 5 else png(number))
+    command = [places / "data", *SHORT, f"data.unlabeled={pool}", f"data.large_pool={NUM}"]
+    refused("train", [*command, f"out={tmp_path / 'stopped'}"], "00005.png", "bad_images=skip")
+    run = tmp_path / "run"
+    outcome = dmt("train", *command, f"out={run}", "bad_images=skip")
+    assert outcome.code == 0, outcome.err
+    for store in run.rglob("manifest.json"):
+        ids = np.concatenate([np.load(each) for each in store.parent.glob("ids*.npy")])
+        assert sorted(ids.tolist()) == [16 + number for number in range(NUM) if number != 5]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_the_rest_of_a_damaged_shard_is_left_out_by_choice(
+    is_large: bool, places: Path, tmp_path: Path, cache: Path, dmt
+) -> None:
+    pool = shutil.copytree(places / "tars", tmp_path / "pool")
+    content = (pool / "pool-01.tar").read_bytes()
+    (pool / "pool-01.tar").write_bytes(content[: len(content) // 2 // 512 * 512 - 100])
+    command = [places / "data", *SHORT, f"data.unlabeled={pool}"]
+    command += [f"data.large_pool={NUM // 2 if is_large else NUM}"]
+    stopped = tmp_path / "stopped"
+    refused("train", [*command, f"out={stopped}"], "pool-01.tar", "bad_images=skip")
+    outcome = dmt("train", *command, f"out={tmp_path / 'run'}", "bad_images=skip")
+    assert outcome.code == 0, outcome.err
+    assert "pool-01.tar" in outcome.err
+    num = json.loads((tmp_path / "run" / "data.json").read_text())["num"] - 16
+    assert NUM // 3 * 2 < num < NUM
+    refused("train", [*command, f"out={stopped}"], "pool-01.tar", "bad_images=skip")
+
+
 @pytest.mark.parametrize(
     ("pool", "parts"),
     [
         ("nothing", ["there is no"]),
         ("empty", ["there is no image"]),
         ("memory://x/*.tar", ["not on this machine"]),
-        ("bytes.parquet", ["tar shards"]),
         ("cut.tar", ["truncated or damaged"]),
     ],
 )
 def test_what_is_refused(pool: str, parts: list[str], places: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    write_parquet(tmp_path / "bytes.parquet", {"image": [png(1)]}, 1)
     whole = (places / "tars" / "pool-00.tar").read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2 // 512 * 512 - 100])
     place = pool if "://" in pool else tmp_path / pool

@@ -113,8 +113,14 @@ def compare_with(
 
     wanted = {job: settings_for(job) for job in question.jobs}
     path = Path(question.out) if question.out else folder_for(catalog.name, "compare")
-    base = wanted[question.jobs[0]].data
-    catalog = with_unlabeled(catalog, base.unlabeled, follow_links=follow_links)
+    first = wanted[question.jobs[0]]
+    catalog = with_unlabeled(
+        catalog,
+        first.data.unlabeled,
+        follow_links=follow_links,
+        large_from=first.data.large_pool,
+        is_skipping=first.bad_images == "skip",
+    )
     asked = Asked(
         methods=list(question.methods),
         seeds=list(question.seeds),

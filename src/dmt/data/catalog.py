@@ -6,10 +6,11 @@ Nothing here decodes an image, hides a label or chooses a split.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +60,26 @@ class MaskFiles:
     arrays: NDArray[np.uint8] | None = None
 
 
+class Print(NamedTuple):
+    """What tells a shard of a large pool from any other."""
+
+    name: str
+    num_bytes: int  # 0 where it is no file
+    sha256: str  # of its size and of samples of it
+
+
 class Elsewhere(Protocol):
     """Images that are not below a catalog's root, by number."""
+
+    @property
+    def prints(self) -> Sequence[Print] | None:
+        """Of a large pool, which is told by its shards; None: it is told image by image."""
+        ...
+
+    @property
+    def damage(self) -> Sequence[str]:
+        """What was left out of damaged shards, a sentence each."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -95,7 +114,8 @@ class Catalog:
             of a segmentation `image-mask-folders`, `split-lists`, `voc`, `cityscapes`, `shapes`.
         root: what `paths` are relative to (absolute); None where images are in memory.
         classes: names in natural order (1, 2, 10); for CIFAR-10's batches in their own order.
-        paths: sorted, unique, relative and with `/`; made-up names for images in memory.
+        paths: sorted, unique, relative and with `/`; made-up names for images in memory. Those of
+            a large pool lie on the disk, behind the others: one is read at a time.
         labels: int64 (N,), index into `classes`, −1 where there is no label; in a segmentation
             0 where there is a mask.
         parts: uint8 (N,), values of `Part`.
@@ -109,7 +129,7 @@ class Catalog:
     layout: str
     root: Path | None
     classes: tuple[str, ...]
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     labels: NDArray[np.int64]
     parts: NDArray[np.uint8]
     images: NDArray[np.uint8] | None
@@ -136,6 +156,16 @@ class Catalog:
     def num_own(self) -> int:
         """How many images are below `root`: the first rows."""
         return len(self.paths) - (0 if self.elsewhere is None else len(self.elsewhere))
+
+    @property
+    def prints(self) -> Sequence[Print] | None:
+        """See `Elsewhere.prints`."""
+        return None if self.elsewhere is None else self.elsewhere.prints
+
+    @property
+    def num_told(self) -> int:
+        """How many images are told one by one: the first rows, all but those of a large pool."""
+        return len(self) if self.prints is None else self.num_own
 
     def file(self, row: int) -> Path:
         """The file that an image is, or lies in."""

@@ -34,28 +34,31 @@ def fingerprint(catalog: Catalog, split: Parts) -> dict[str, Any]:
         A JSON object: `name`, `layout`, `classes`, `num`, `sha256` over everything but the name,
         `labels` (a hash of which path has which class), and `files`, a list of
         [relative path, bytes, first 16 hex digits of the content's SHA-256, part], where part is
-        labeled, unlabeled, val, test or unused.
+        labeled, unlabeled, val, test or unused. The images of a large pool are not among them:
+        `pool` lists its shards, as `catalog.Print` has them.
 
     Raises:
         DataError: a file has vanished or cannot be read.
     """
-    names = _parts(catalog, split)
+    names, paths = _parts(catalog, split), catalog.paths[: catalog.num_told]
     files = [
         [path, num_bytes, digest, part]
         for path, (num_bytes, digest), part in zip(
-            catalog.paths, content_hashes(catalog), names, strict=True
+            paths, content_hashes(catalog), names, strict=True
         )
     ]
     labels = _hash_lines(_label_lines(catalog))[:_SHORT]
     lines = [catalog.layout, *catalog.classes, labels, *("\0".join(map(str, f)) for f in files)]
+    lines += _pool_lines(catalog)
     return {
         "name": catalog.name,
         "layout": catalog.layout,
         "classes": list(catalog.classes),
-        "num": len(files),
+        "num": len(catalog),
         "sha256": _hash_lines(lines),
         "labels": labels,
         "files": files,
+        **({} if catalog.prints is None else {"pool": [list(each) for each in catalog.prints]}),
     }
 
 
@@ -65,9 +68,10 @@ def content_hash(catalog: Catalog) -> str:
     Raises:
         DataError: a file has vanished or cannot be read.
     """
-    pairs = zip(catalog.paths, content_hashes(catalog), strict=True)
+    pairs = zip(catalog.paths[: catalog.num_told], content_hashes(catalog), strict=True)
     files = (f"{path}\0{num_bytes}\0{digest}" for path, (num_bytes, digest) in pairs)
-    return _hash_lines([catalog.layout, *catalog.classes, *_label_lines(catalog), *files])
+    head = [catalog.layout, *catalog.classes, *_label_lines(catalog)]
+    return _hash_lines([*head, *files, *_pool_lines(catalog)])
 
 
 def changed(old: dict[str, Any], new: dict[str, Any]) -> str | None:
@@ -82,6 +86,8 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> str | None:
             return (
                 f"the {key} of the data changed: {_plain(old[key])} before, {_plain(new[key])} now"
             )
+    if (told := _changed_shard(old.get("pool"), new.get("pool"))) is not None:
+        return told
     before = {path: (size, digest, part) for path, size, digest, part in old["files"]}
     after = {path: (size, digest, part) for path, size, digest, part in new["files"]}
     both = [path for path in before if path in after]
@@ -102,25 +108,47 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> str | None:
 
 
 def _parts(catalog: Catalog, split: Parts) -> list[str]:
-    parts = np.full(len(catalog), "unused", dtype="<U9")
+    num = catalog.num_told
+    parts = np.full(num, "unused", dtype="<U9")
     for name, ids in (
         ("labeled", split.labeled),
         ("unlabeled", split.unlabeled),
         ("val", split.val.ids),
         ("test", split.test.ids),
     ):
-        parts[ids] = name
+        parts[ids[ids < num]] = name
     names: list[str] = parts.tolist()
     return names
 
 
+def _pool_lines(catalog: Catalog) -> list[str]:
+    """A large pool, in lines of a hash."""
+    return ["\0".join(map(str, ("shard", *each))) for each in catalog.prints or ()]
+
+
+def _changed_shard(old: list[list[Any]] | None, new: list[list[Any]] | None) -> str | None:
+    """Which shard of a large pool is another one now, as a sentence."""
+    if (old is None) != (new is None):
+        return "data.unlabeled has many more or fewer images than before"
+    before, after = ({each[0]: tuple(each[1:]) for each in pool or ()} for pool in (old, new))
+    for what, names in (
+        ("is missing", [name for name in before if name not in after]),
+        ("is new", [name for name in after if name not in before]),
+        ("changed", [name for name in before if after.get(name) != before[name]]),
+    ):
+        if names:
+            more = f", and so for {len(names) - 1} more" if len(names) > 1 else ""
+            return f"of data.unlabeled, {shown(names[0])} {what}{more}"
+    return None
+
+
 def content_hashes(catalog: Catalog) -> list[tuple[int, str]]:
-    """Bytes and short hash of every image, in the catalog's order."""
+    """Bytes and short hash of every image that is told by itself, in the catalog's order."""
     if catalog.images is not None:
         return _hash_arrays(catalog.images)
     assert catalog.root is not None, "a catalog has files or arrays"
     own = _hash_files(catalog.root, catalog.paths[: catalog.num_own])
-    return own + hashes_of(catalog, range(catalog.num_own, len(catalog)))
+    return own + hashes_of(catalog, range(catalog.num_own, catalog.num_told))
 
 
 def hashes_of(catalog: Catalog, rows: Sequence[int]) -> list[tuple[int, str]]:
@@ -138,7 +166,9 @@ def _label_lines(catalog: Catalog) -> Iterator[str]:
     """Every image with its class, or with the content of its mask; nothing where it has none."""
     masks = catalog.masks
     if masks is None:
-        for path, label in zip(catalog.paths, catalog.labels.tolist(), strict=True):
+        num = catalog.num_told
+        labels = catalog.labels[:num].tolist()
+        for path, label in zip(catalog.paths[:num], labels, strict=True):
             yield f"{path}\0{catalog.classes[label] if label >= 0 else ''}"
         return
     yield repr(masks.coding)

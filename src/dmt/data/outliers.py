@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dmt.core.random import hashed
 from dmt.data.catalog import Catalog, Part, Problem
 from dmt.data.decode import decode, decode_square, fit_square
+from dmt.data.pools.prints import some_of
 from dmt.errors import DataError
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,7 @@ _DARKEST_DETAIL = 0.004  # about one grey level of 256: less is not told from no
 # The least deviation of each statistic that counts as one: colour, detail at four scales in
 # light and in colour, direction, flatness, slopes.
 FLOORS = np.array([0.05, 0.02, 0.02, *[0.15] * 8, 0.15, 0.1, *[0.15] * 3])
+_HASHED = 1_000_000  # paths
 _CHUNK = 16  # images a task
 
 
@@ -117,9 +119,12 @@ def unreadable(
 
 
 def sample(catalog: Catalog, ids: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """At most `limit` of `ids`, by a hash of their paths, ascending."""
+    """At most `limit` of `ids`, by a hash of their paths, ascending; of more than a million by a
+    permutation of their numbers."""
     if len(ids) <= limit:
         return ids
+    if len(ids) > _HASHED:  # of a large pool: reading all names would take minutes
+        return ids[some_of(len(ids), limit)]
     keys = [hashed(0, "outliers", catalog.paths[row]) for row in ids]
     order = np.argsort(np.array(keys, dtype=np.uint64), kind="stable")
     return np.sort(ids[order[:limit]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from functools import partial
 from typing import Literal, Protocol
@@ -15,10 +16,12 @@ from torch import Tensor
 
 from dmt.data.catalog import Catalog
 from dmt.data.decode import decode_square, fit_square, shown
+from dmt.data.pools.prints import some_of
 from dmt.data.read_ahead import Progress, read_ahead, read_all
 from dmt.data.unchanged import watched
 from dmt.errors import DataError
 
+_LOOKED_AT = 2000  # images of a large pool, before training
 _CHUNK = 16  # images a call: fewer and handing out calls costs more than a small decode
 
 Read = Callable[[int], NDArray[np.uint8]]
@@ -29,6 +32,8 @@ class Pool(Protocol):
 
     num: int
     size: int
+    unreadable: AbstractSet[int]
+    """Ids of a large pool that were asked for and cannot be read; their images are black."""
 
     def batch(self, ids: Tensor) -> Tensor:
         """Images of `ids` (int64, (B,), any device): uint8, (B, 3, size, size), on the device."""
@@ -50,6 +55,7 @@ class MemoryPool:
         assert images.shape[2] == images.shape[3], "images are square"
         self.num = images.shape[0]
         self.size = images.shape[2]
+        self.unreadable: AbstractSet[int] = frozenset()
         self._images = images
 
     def batch(self, ids: Tensor) -> Tensor:
@@ -77,6 +83,7 @@ class StreamPool:
         device: torch.device,
         workers: int,
         lookahead: int = 4,
+        unreadable: AbstractSet[int] = frozenset(),
     ) -> None:
         """Read by `read`.
 
@@ -87,11 +94,13 @@ class StreamPool:
             device: where batches are put.
             workers: threads that decode; 0 decodes in the caller's.
             lookahead: batches read before they are asked for, at least 1.
+            unreadable: where `read` puts what it has no image of.
         """
         assert workers >= 0, "a number of threads"
         assert lookahead >= 1, "at least the next batch"
         self.num = num
         self.size = size
+        self.unreadable = unreadable
         self._read = read
         self._device = device
         self._workers = workers
@@ -157,7 +166,8 @@ def open_pool(
     """A pool of every image of `catalog`, in memory if that takes at most `memory_limit` bytes.
 
     Every image is decoded once before this returns, also where they are streamed afterwards: an
-    image that cannot be read is to be known before training, not in the middle of it.
+    image that cannot be read is to be known before training, not in the middle of it. Of a large
+    pool that would take hours, so 2000 are looked at; it is streamed, whatever its size.
 
     Args:
         catalog: the data set; row i of it is id i of the pool.
@@ -171,17 +181,20 @@ def open_pool(
 
     Returns:
         The pool, and the relative paths of unreadable images in the catalog's order. Their ids
-        must not be asked for: a pool in memory has black images there, a streamed one fails.
+        must not be asked for: a pool in memory has black images there, a streamed one fails. Those
+        of a large pool are not among them (see `Pool.unreadable`).
 
     Raises:
         DataError: unreadable images and `bad_images="stop"`, or no readable image at all.
     """
     num = len(catalog.paths)
-    read = _reader(catalog, size)
+    is_large = catalog.prints is not None
+    unreadable_later: set[int] | None = set() if is_large and bad_images == "skip" else None
+    read = _reader(catalog, size, unreadable_later)
     if catalog.images is not None and catalog.images.shape[1:3] == (size, size):
         return MemoryPool(_from_array(catalog.images).to(device)), []
     kept: Tensor | None = None
-    if num * 3 * size * size <= memory_limit:
+    if not is_large and num * 3 * size * size <= memory_limit:
         kept = torch.zeros((num, 3, size, size), dtype=torch.uint8)
 
     def keep(row: int) -> None:
@@ -189,17 +202,32 @@ def open_pool(
         if kept is not None:
             kept.numpy()[row] = image.transpose(2, 0, 1)
 
-    bad = read_all(keep, num, workers, progress)
+    told = catalog.num_told
+    later = told + np.array(some_of(num - told, _LOOKED_AT), dtype=np.int64)
+
+    def keep_or_look(number: int) -> None:
+        keep(number if number < told else int(later[number - told]))
+
+    bad = read_all(keep_or_look, told + len(later), workers, progress)
+    bad = [number if number < told else int(later[number - told]) for number in bad]
     unreadable = refuse_unreadable(catalog.paths, bad, bad_images)
     pool: Pool
     if kept is not None:
         pool = MemoryPool(kept.to(device))
     else:
-        pool = StreamPool(read, num=num, size=size, device=device, workers=workers)
+        pool = StreamPool(
+            read,
+            num=num,
+            size=size,
+            device=device,
+            workers=workers,
+            unreadable=frozenset() if unreadable_later is None else unreadable_later,
+        )
     return pool, unreadable
 
 
-def _reader(catalog: Catalog, size: int) -> Read:
+def _reader(catalog: Catalog, size: int, unreadable: set[int] | None) -> Read:
+    """What reads an image; one of a large pool that cannot be read is put into `unreadable`."""
     images = catalog.images
     if images is not None:
         return lambda row: fit_square(images[row], size)
@@ -208,7 +236,20 @@ def _reader(catalog: Catalog, size: int) -> Read:
         path, content = catalog.source(row)
         return decode_square(path, size, content)
 
-    return watched(read, catalog.file, len(catalog))
+    own, told = watched(read, catalog.file, catalog.num_told), catalog.num_told
+
+    def read_any(row: int) -> NDArray[np.uint8]:
+        if row < told:
+            return own(row)
+        try:
+            return read(row)
+        except DataError as error:
+            if unreadable is None:
+                raise DataError(f"{error}; or leave such images out by bad_images=skip") from error
+            unreadable.add(row)
+            return np.zeros((size, size, 3), dtype=np.uint8)
+
+    return own if told == len(catalog) else read_any
 
 
 def _from_array(images: NDArray[np.uint8]) -> Tensor:

@@ -29,12 +29,12 @@ from dmt.errors import RunError
 from dmt.records import Record, read_json, write_bytes, write_json
 from dmt.records.writing import make_folder
 
-_MANIFEST = "manifest.json"
-_COLUMNS = ("ids", "label", "code")
+MANIFEST = "manifest.json"
+COLUMNS = ("ids", "label", "code")
 _PART = 1 << 16  # images that are looked at together
 
 
-class _Manifest(Record):
+class Manifest(Record):
     """What the columns cannot say of themselves."""
 
     num: int
@@ -56,13 +56,13 @@ class ImageLabels:
             RunError: the store is missing or was not finished.
         """
         try:
-            self._manifest = _Manifest.model_validate(read_json(folder / _MANIFEST))
+            self._manifest = Manifest.model_validate(read_json(folder / MANIFEST))
             self._ids, self._label, self._code = (
                 [
-                    np.load(_file(folder, name, part), mmap_mode="r", allow_pickle=False)
+                    np.load(column_file(folder, name, part), mmap_mode="r", allow_pickle=False)
                     for part in range(self._manifest.num_parts)
                 ]
-                for name in _COLUMNS
+                for name in COLUMNS
             )
         except (OSError, ValueError, EOFError) as error:
             raise RunError(f"the pseudo labels in {folder} cannot be read: {error}") from error
@@ -111,13 +111,7 @@ class ImageLabels:
         Raises:
             RunError: the disk is full or may not be written.
         """
-        smallest = np.uint8 if num_classes <= 1 << 8 else np.uint32
-        columns: dict[str, NDArray[np.generic]] = {
-            "ids": ids.cpu().numpy(),
-            "label": label.cpu().numpy().astype(smallest),
-            "code": code.cpu().numpy().astype(np.uint16),
-        }
-        manifest = _Manifest(
+        manifest = Manifest(
             num=len(ids) if num is None else num,
             num_parts=num_parts,
             num_classes=num_classes,
@@ -129,19 +123,19 @@ class ImageLabels:
         try:
             make_folder(folder)
             if part == 0:
-                (folder / _MANIFEST).unlink(missing_ok=True)
+                (folder / MANIFEST).unlink(missing_ok=True)
                 for path in folder.glob("*.part*.npy"):  # there may have been more of them
                     path.unlink()
         except OSError as error:
             raise RunError(f"cannot write pseudo labels to {folder}: {error.strerror}") from error
         meet()
         faults.reached("labels removed")
-        for name, column in columns.items():
-            write_bytes(_file(folder, name, part), to_npy(column))
+        for name, column in packed(ids, label, code, num_classes).items():
+            write_bytes(column_file(folder, name, part), column)
         meet()
         # The manifest comes last: a store without one was cut off and is written again.
         if part == 0:
-            write_json(folder / _MANIFEST, manifest)
+            write_json(folder / MANIFEST, manifest)
 
     def __len__(self) -> int:
         return self._manifest.num
@@ -211,7 +205,19 @@ class ImageLabels:
         return tie_bits(self._manifest.seed, self._manifest.where, ids)
 
 
-def _file(folder: Path, column: str, part: int) -> Path:
+def packed(ids: Tensor, label: Tensor, code: Tensor, num_classes: int) -> dict[str, bytes]:
+    """The columns as files, by their names; arguments as `ImageLabels.write` takes them."""
+    smallest = np.uint8 if num_classes <= 1 << 8 else np.uint32
+    columns: dict[str, NDArray[np.generic]] = {
+        "ids": ids.cpu().numpy(),
+        "label": label.cpu().numpy().astype(smallest),
+        "code": code.cpu().numpy().astype(np.uint16),
+    }
+    return {name: to_npy(column) for name, column in columns.items()}
+
+
+def column_file(folder: Path, column: str, part: int) -> Path:
+    """Where a part of a column lies."""
     return folder / (f"{column}.part{part}.npy" if part else f"{column}.npy")
 
 

@@ -243,8 +243,11 @@ def _check_settings(
 
 
 def _usable(catalog: Catalog, skip: Collection[str]) -> NDArray[np.bool_]:
-    skipped = frozenset(skip)
-    return np.array([path not in skipped for path in catalog.paths], dtype=np.bool_)
+    skipped, usable = frozenset(skip), np.ones(len(catalog), dtype=np.bool_)
+    # Of a large pool none: what cannot be read of it is found, and left out, where it is labeled.
+    told = catalog.paths[: catalog.num_told]
+    usable[: len(told)] = [path not in skipped for path in told]
+    return usable
 
 
 def _hash_order(catalog: Catalog, ids: Ids, seed: int) -> Ids:

@@ -19,6 +19,9 @@ from dmt.engine.runtime import Runtime
 from dmt.errors import DataError
 from dmt.models.build import Network
 
+_IN_CACHE = 64  # images that a CPU takes together, so that what layers say stays in its cache:
+# a wrn_10_1 at 32×32 takes 0.7 of the time of 512 at once
+
 
 class Predictions(NamedTuple):
     """What a model says of N images."""
@@ -111,9 +114,11 @@ class Model:
             NotFiniteError: a network has no finite answer; its ids count within `images`.
         """
         on_device, probs = images.to(self._runtime.device), []
+        is_cpu = on_device.device.type == "cpu"
         for net in self._all:
             with self._runtime.autocast():
-                logits: Tensor = net(on_device)
+                parts = on_device.split(_IN_CACHE if is_cpu else max(1, len(images)))
+                logits = torch.cat([net(part) for part in parts])
             probs.append(logits.float().softmax(dim=1).cpu())
             refuse_unless_all(probs[-1].isfinite().all(dim=1), torch.arange(len(images)))
         return self._decide(probs), probs

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from dmt.annotations import coco, label_studio
 from dmt.annotations.lines import Line, Lines, read_content, table_lines
+from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
 from dmt.data.finding import COPIES
@@ -110,7 +111,7 @@ def apply(
     elif rest is not None:
         raise SettingError(f"rest={shown(rest)} is for masks; leave it out")
     else:
-        catalog = _with_pool(catalog, settings.data.unlabeled, Path(corrections), follow_links)
+        catalog = _with_pool(catalog, settings, Path(corrections), follow_links)
     found, twice = _checked(Path(corrections), catalog, maker)
     copies, in_pool = dict[str, str](), list[str]()
     if maker is None:
@@ -125,19 +126,25 @@ def apply(
     )
 
 
-def _with_pool(catalog: Catalog, pool: str | None, path: Path, follow_links: bool) -> Catalog:
+def _with_pool(catalog: Catalog, settings: Settings, path: Path, follow_links: bool) -> Catalog:
     """The catalog with the images of `data.unlabeled`, where corrections name others than its own.
 
     Raises:
         DataError: the corrections cannot be read, or the pool is needed and not there.
     """
-    known = rows_by_path(catalog)
+    pool, known = settings.data.unlabeled, rows_by_path(catalog)
     if pool is None or all(
         line.path in known for line in read_corrections(path, known, is_dense=False).found
     ):
         return catalog
     try:
-        return with_unlabeled(catalog, pool, follow_links=follow_links)
+        return with_unlabeled(
+            catalog,
+            pool,
+            follow_links=follow_links,
+            large_from=settings.data.large_pool,
+            is_skipping=settings.bad_images == "skip",
+        )
     except DataError as error:
         raise DataError(
             f"{shown(path)} names images that are not in the data's folder, and those of "

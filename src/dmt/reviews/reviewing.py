@@ -21,7 +21,7 @@ from dmt.data.layouts import open_catalog
 from dmt.data.pictures import hex_colors
 from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.listener import Listener
-from dmt.errors import RunError, SettingError
+from dmt.errors import DataError, RunError, SettingError
 from dmt.inference.peers import (
     LastPeers,
     fitted,
@@ -107,7 +107,18 @@ def review(
     peers = last_peers(path, settings)
     assert settings.dataset is not None
     catalog = open_catalog(settings.dataset, follow_links=follow_links)
-    catalog = with_unlabeled(catalog, settings.data.unlabeled, follow_links=follow_links)
+    catalog = with_unlabeled(
+        catalog,
+        settings.data.unlabeled,
+        follow_links=follow_links,
+        large_from=settings.data.large_pool,
+        is_skipping=settings.bad_images == "skip",
+    )
+    if catalog.prints is not None:
+        raise DataError(
+            f"the unlabeled images of {path} are too many for a page ({len(catalog):,}): label "
+            "them with `dmt label`, sort its tables by disagreement, and review a pool of those"
+        )
     if list(catalog.classes) != data["classes"]:
         raise RunError(
             f"{path} was trained on other classes than its data have now; put the data back as "

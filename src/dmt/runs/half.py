@@ -68,9 +68,15 @@ class Server:
 
 def _open(settings: Settings, folder: HalfFolder) -> Callable[[str], None]:
     assert settings.dataset is not None
-    follow_links = settings.data.follow_links
-    catalog = open_catalog(settings.dataset, follow_links=follow_links)
-    catalog = with_unlabeled(catalog, settings.data.unlabeled, follow_links=follow_links)
+    data = settings.data
+    catalog = open_catalog(settings.dataset, follow_links=data.follow_links)
+    catalog = with_unlabeled(
+        catalog,
+        data.unlabeled,
+        follow_links=data.follow_links,
+        large_from=data.large_pool,
+        is_skipping=settings.bad_images == "skip",
+    )
     runtime = open_runtime(settings.device, settings.precision)
     return Session(catalog, settings, folder, runtime, Quiet()).as_half()
 

@@ -125,6 +125,13 @@ class ImageMaterial:
     def open(self, settings: Settings, runtime: Runtime) -> list[str]:
         """See `Material.open`."""
         assert settings.data.image_size is not None
+        for sentence in self.catalog.elsewhere.damage if self.catalog.elsewhere else ():
+            self._say(sentence)
+        if self.catalog.prints is not None:
+            self._say(
+                f"{len(self.catalog) - self.catalog.num_own:,} unlabeled images are too many to "
+                "look at each before training: a sample is, and the others when they are labeled"
+            )
         self._pool, bad = open_pool(
             self.catalog,
             size=settings.data.image_size,

@@ -24,7 +24,7 @@ _OF_CLASSIFICATION = {
     "labels_per_class",
     *(f"data.{name}" for name in (
         "image_size", "shift", "rotate", "fill", "randaugment", "magnitude", "cutout",
-        "val_per_class", "unlabeled",
+        "val_per_class", "unlabeled", "large_pool",
     )),
     "online.randaugment", "online.cutout",
 }  # fmt: skip

@@ -105,7 +105,7 @@ def refuse_other_data(data: Mapping[str, Any], runtime: Runtime) -> None:
     Raises:
         DataError: one sees others; on all ranks.
     """
-    count = len(data["files"]).to_bytes(_NUM_BYTES)
+    count = int(data["num"]).to_bytes(_NUM_BYTES)
     seen = runtime.digests(hashlib.sha256(data["sha256"].encode()).digest() + count)
     odd = _odd(seen)
     if odd:

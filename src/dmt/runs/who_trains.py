@@ -57,7 +57,7 @@ def store_of(
     if folder is None:
         return None
     # Where the images lie and which labels are left is part of the data's hash.
-    left_out = {"memory_limit", "follow_links", "labeled_list", "unlabeled"}
+    left_out = {"memory_limit", "follow_links", "labeled_list", "unlabeled", "large_pool"}
     context = {
         "data": data["sha256"],
         "seed": settings.seed,

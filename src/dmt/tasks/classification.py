@@ -33,6 +33,7 @@ from dmt.metrics.hidden_scores import class_pseudo_label_accuracy, pseudo_label_
 from dmt.metrics.verdict import compare_predictions
 from dmt.records import ClassSelection, Confusion, ErrorDetection
 from dmt.tasks.image_examples import mistakes, reliabilities, unlabeled_examples
+from dmt.tasks.large_labeling import is_large, label_in_shards
 
 _NO_CLASS = -1
 _NOTHING = torch.empty(0, dtype=torch.uint8)
@@ -84,13 +85,15 @@ class Classification:
         kept, kept_label, confidence = self._kept(stage, labels)
         ids, label = torch.cat([given, kept]), torch.cat([given_label, kept_label])
         confidence = torch.cat([torch.ones(len(given)), confidence])
+        num_given, num_kept = len(given), len(kept)
+        del given, given_label, kept, kept_label  # of a large pool as large as what they make
         device = self._runtime.device
         slots = torch.arange(spec.batch_size)[own_slots(spec.batch_size, self._runtime)]
         # The pool reads ahead, so what was drawn is kept until its images come.
         waiting: list[Tensor] = []
 
         def asked() -> Iterator[Tensor]:
-            for row in rows(stage, len(given), len(kept), self._seed, self._runtime, first_step):
+            for row in rows(stage, num_given, num_kept, self._seed, self._runtime, first_step):
                 waiting.append(row)
                 yield ids[row]
 
@@ -103,7 +106,7 @@ class Classification:
                 label[row].to(device),
                 confidence[row].to(device),
                 torch.ones(len(row), dtype=torch.bool, device=device),
-                row < len(given),
+                row < num_given,
             )
             yield Position(self._seed, stage.name, step, spec.num_steps), batch
 
@@ -155,6 +158,11 @@ class Classification:
         """See `Task.label`."""
         split, runtime = self._splits[stage.fold], self._runtime
         ids = torch.from_numpy(split.unlabeled.copy())
+        if is_large(len(ids)):
+            label_in_shards(
+                stage, net, self._pool, ids, folder, len(self.classes), self._seed, runtime
+            )
+            return self._found(ImageLabels(folder), stage, twin)
         mine = Share(ids, runtime)
         label, code, is_finite = [_NOTHING.int()], [_NOTHING.int()], [_NOTHING]
         for logits in forward(net, self._pool, mine.batches, runtime):
@@ -171,8 +179,11 @@ class Classification:
             part=runtime.rank, num_parts=runtime.world_size, meet=runtime.barrier,
         )  # fmt: skip
         runtime.barrier()
-        store = ImageLabels(folder)
-        found = self._describe(store, split.hidden, stage.is_class_balanced)
+        return self._found(ImageLabels(folder), stage, twin)
+
+    def _found(self, store: ImageLabels, stage: LabelStage, twin: Path | None) -> Labeling:
+        hidden = self._splits[stage.fold].hidden
+        found = self._describe(store, hidden, stage.is_class_balanced)
         return found if twin is None else found._replace(likeness=_compare(store, twin))
 
     def _describe(

@@ -14,6 +14,7 @@ from dmt.data.pools.places import Place, is_remote, opened_place
 from dmt.errors import DataError, EnvironmentFault, SettingError
 
 _ROWS_AT_ONCE = 64
+_KEYS_AT_ONCE = 1 << 14
 _KEYS = ("key", "__key__", "id", "name", "path", "file", "filename")
 _PATHS = ("path", "image_path", "file_path", "file", "filename", "image", "image_name")
 
@@ -33,6 +34,7 @@ class ParquetShard:
     place: Place
     groups: tuple[int, ...]
     first_row: int
+    num_rows: int
     is_whole: bool  # whether these are all of its groups
     columns: Columns
     locate: Callable[[str], Path]  # a path in the table as a file; may raise DataError
@@ -63,6 +65,43 @@ class ParquetShard:
                 raise
             except (_arrow_error(), ValueError, OverflowError) as error:
                 raise DataError(_damaged(self.place, error)) from error
+
+    def names(self) -> Iterator[str]:
+        """What its images are called, as `items` has it; only where it holds the images' bytes.
+
+        Raises:
+            DataError: as `items`.
+        """
+        with opened_place(self.place) as file:
+            try:
+                table = pyarrow_parquet().ParquetFile(file)
+                _, key = _chosen(table.schema_arrow, self.columns, self.place)
+                names = [key] if key else []
+                batches = table.iter_batches(_KEYS_AT_ONCE, row_groups=self.groups, columns=names)
+                row = self.first_row
+                for batch in batches:
+                    keys = batch.column(key).to_pylist() if key else [None] * len(batch)
+                    for own in keys:
+                        yield str(row) if own is None else str(own)
+                        row += 1
+            except (_arrow_error(), ValueError, OverflowError) as error:
+                raise DataError(_damaged(self.place, error)) from error
+
+    def holds_bytes(self) -> bool:
+        """Whether the images themselves are in it, rather than paths.
+
+        Raises:
+            DataError: as `items`.
+        """
+        import pyarrow.types as types
+
+        with opened_place(self.place) as file:
+            try:
+                schema = pyarrow_parquet().ParquetFile(file).schema_arrow
+            except (_arrow_error(), ValueError, OverflowError) as error:
+                raise DataError(_damaged(self.place, error)) from error
+            image, _ = _chosen(schema, self.columns, self.place)
+            return _is_binary(schema.field(image).type, types)
 
     def _item(self, row: int, key: str, value: Any) -> Item:
         where = f"{self.place.name}, row {row}"
@@ -107,7 +146,7 @@ def parquet_shards(
         locate = _locator(place, follow_links)
         for groups, first_row, num in _joined(sizes, shard_size):
             is_whole = len(groups) == len(sizes)
-            shards.append(ParquetShard(place, groups, first_row, is_whole, columns, locate))
+            shards.append(ParquetShard(place, groups, first_row, num, is_whole, columns, locate))
             counts.append(num)
     return shards, counts
 
