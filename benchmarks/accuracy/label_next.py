@@ -3,7 +3,8 @@
     python benchmarks/accuracy/label_next.py digits --out results/label_next.jsonl \
         --plot docs/label_next.svg method=dmt-online steps=400
     python benchmarks/accuracy/label_next.py PATH/cifar10-jpeg --num 100 --images 10000 \
-        --out results/label_next-cifar10-mini.jsonl recipe=cifar10-mini
+        --out results/label_next-cifar10-mini.jsonl recipe=cifar10-mini \
+        method=dmt-online steps=400
 
 Every seed begins with `--num` labels, as many of each class. After each of five runs as many more
 are given: those that `dmt review` ranks first, drawn at random, or those of which peer a of the
@@ -101,12 +102,14 @@ def table(lines: list[Line]) -> str:
 
 def plot(lines: list[Line]) -> str:
     """An SVG of the mean error over the number of labels, a line for each way, seeds as dots."""
-    labels, top = lines[0]["labels"], max(max(line["errors"]) for line in lines)
+    labels, seen = lines[0]["labels"], [error for line in lines for error in line["errors"]]
+    each = max(1, round((max(seen) - min(seen)) / 5))  # points from one grid line to the next
+    low, top = int(min(seen)) // each * each, max(seen) + each / 4
     width, height, left, room = 600, 300, 46, 190
 
     def place(number: int, error: float) -> str:
         across = left + (width - left - room) * number / (len(labels) - 1)
-        return f"{across:.1f},{24 + (height - 64) * (1 - error / (1.05 * top)):.1f}"
+        return f"{across:.1f},{24 + (height - 64) * (top - error) / (top - low):.1f}"
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
@@ -114,7 +117,7 @@ def plot(lines: list[Line]) -> str:
         "<title>Error in % of both models over the number of labels</title>"
         f'<rect width="{width}" height="{height}" fill="#fff"/>'
     ]
-    for error in range(0, int(top) + 1, max(1, round(top / 5))):
+    for error in range(low, int(top) + 1, each):
         x, y = place(0, error).split(",")
         parts.append(f'<path d="M{x} {y}H{width - room}" stroke="#ddd"/>')
         parts.append(f'<text x="{left - 8}" y="{y}" dy="4" text-anchor="end">{error} %</text>')
