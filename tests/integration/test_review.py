@@ -56,6 +56,16 @@ def test_without_an_audit_the_unlabeled_are_ranked_and_the_way_to_the_rest_is_to
     assert "--audit" in (run / "review.html").read_text()
 
 
+def test_where_names_fill_the_page_pictures_give_way(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dmt.reviews.pictures._PAGE_BYTES", 1)
+    outcome = call("review", run, "show=5", "device=cpu", "--json")
+    assert outcome.code == 0, outcome.err
+    assert "5 pictures are left out" in outcome.value["notes"][-1]
+    assert [row[9] for row in facts_of(run / "review.html")["rows"]] == [[]] * 5
+
+
 def test_balanced_takes_predicted_classes_in_turn(run: Path) -> None:
     assert call("review", run, "balanced=true", "device=cpu").code == 0
     rows = [row for row in rows_of(run / "review.csv") if row["section"] == "label-next"]

@@ -64,7 +64,7 @@ class LabelWatch:
             each["predicted"] for each in event["classes"] if each["name"] in gone
         )
         had = last[gone[0]]["selected"] if last and len(gone) == 1 else 0
-        since = f"; there were {had:,} the round before" if had else ""
+        since = f"; there {'was' if had == 1 else 'were'} {had:,} the round before" if had else ""
         return Alarm(
             kind="vanished-class",
             stage=event["stage"],

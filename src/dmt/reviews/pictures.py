@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,8 @@ from dmt.metrics.review_scores import contradicted, disagreement
 if TYPE_CHECKING:  # an audit is made by a session, which draws pictures too
     from dmt.reviews.auditing import Answers
 
-_PICTURE_BYTES = 3_600_000  # of a page of at most 5 MB
+_PAGE_BYTES, _PICTURE_BYTES = 4_900_000, 3_600_000  # at most; the page below 5 MB
+_A_ROW, _A_NAME = 60, 20  # bytes of a row and of a picture beside what they hold
 
 
 def draw_rows(
@@ -32,7 +34,9 @@ def draw_rows(
     """The pictures of every row that the page has room for, and a note where it has not."""
     is_dense = catalog.task == "segmentation"
     number = {path: row for row, path in enumerate(catalog.paths)}
-    pictures = Pictures(_PICTURE_BYTES, len(rows) * (5 if is_dense else 1))
+    num = 5 if is_dense else 1  # pictures of a row
+    text = sum(len(json.dumps(row)) + _A_ROW + num * _A_NAME for row in rows)
+    pictures = Pictures(max(0, min(_PICTURE_BYTES, _PAGE_BYTES - text)), len(rows) * num)
     draw = _SceneDrawer(run, catalog, settings, peers, answers, pictures)
     found: dict[tuple[str, Section], list[Picture]] = {}
     for row in rows:

@@ -82,7 +82,7 @@
       acts.append(select);
     }
     acts.append(make("output"));
-    const node = make("article", { className: "row", role: "listitem" }, make("div", { className: "pics" }, ...pictures), what, acts);
+    const node = make("div", { className: "row", role: "listitem" }, make("div", { className: "pics" }, ...pictures), what, acts);
     node.ariaSetSize = found.length;
     node.ariaPosInSet = place + 1;
     node.dataset.place = place;
