@@ -48,7 +48,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     together = open_runtime("cpu", "fp32")
-    alone = replace(together, rank=0, world_size=1, mesh=None)
+    alone = replace(together, rank=0, world_size=1)
     rates: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as own:
         place = Path(together.first_text(own))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from rank_zygote import Ranks
 
 # Before torch is imported anywhere, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,6 +17,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A slow machine is no failure, and a red test must be red again when it is repeated.
 settings.register_profile("dmt", deadline=None, derandomize=True)
 settings.load_profile("dmt")
+
+
+@pytest.fixture(scope="session")
+def ranks() -> Iterator[Ranks]:
+    """Starts `dmt` on several ranks; see `rank_zygote`."""
+    with Ranks() as warm:
+        yield warm
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ _TEXTS = {
 # Settings that may be changed between two sessions of a run.
 _MAY_CHANGE = {
     *PERMISSIONS, "dataset", "recipe", "out", "workers", "checkpoint_every", "data.memory_limit",
-    "rank_timeout", "go_on", "track.to", "data.unlabeled",
+    "rank_timeout", "shard", "go_on", "track.to", "data.unlabeled",
 }  # fmt: skip
 
 
@@ -232,7 +232,8 @@ def differently_asked(before: Mapping[str, Any], asked: Settings) -> str | None:
 def settings_hash(settings: Settings) -> bytes:
     """Equal for settings with the same outcome on any machine, wherever its data and device."""
     flat = _flatten(settings.model_dump(mode="json"))
-    kept = {key: flat[key] for key in sorted(flat.keys() - _MAY_CHANGE - {"device"})}
+    of_place = _MAY_CHANGE - {"shard"}  # ranks must agree on that
+    kept = {key: flat[key] for key in sorted(flat.keys() - of_place - {"device"})}
     return hashlib.sha256(repr(kept).encode()).digest()
 
 

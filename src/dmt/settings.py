@@ -325,6 +325,11 @@ class Settings(_Group):
     sync_batch_norm: bool = Field(
         False, description="BatchNorm over the batch of all ranks instead of each rank's; CUDA"
     )
+    shard: bool = Field(
+        False,
+        description="ranks: weights, gradients, optimizer and average of a network in training lie "
+        "in parts on them (FSDP2), for networks that one GPU cannot train",
+    )
     rank_timeout: float = Field(
         600.0, gt=0, description="seconds that a rank waits for another before it gives up"
     )
@@ -334,8 +339,8 @@ class Settings(_Group):
     )  # fmt: skip
     parallel_peers: bool = Field(
         False,
-        description="train both peers of a round side by side, in two processes with half the "
-        "threads each, or on two GPUs",
+        description="train both peers of a round side by side, each by half of the ranks; without "
+        "ranks in two processes with half the threads each, or on two GPUs",
     )
     checkpoint_every: float = Field(300.0, gt=0, description="seconds")
     bad_images: Literal["stop", "skip"] = "stop"

@@ -12,10 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from harness import assert_equal
+from safetensors.torch import load_file
 
 from commands import call, refused
 from dmt.data.pseudo_labels import ImageLabels
+from rank_zygote import Ranks, said
 
 _LIMIT = 300  # seconds: a machine may be busy with other things
 TINY = ("digits", "rounds=1", "steps=8", "method=dst", "baseline=none", "model=wrn_10_1",
@@ -183,3 +186,37 @@ def test_ranks_become_fewer_or_more_between_two_sessions(
     end(start(tmp_path, after, *WORDS))
     for each in undisturbed.values():
         assert_near(tmp_path / "run", each)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_four_ranks_become_two_and_two_become_four(ranks: Ranks, tmp_path: Path) -> None:
+    """Stopped by SIGTERM to one of them; the steps left are those of as many from the start."""
+    words = [*WORDS, "steps=16", "checkpoint_every=1e-9", "precision=fp32"]
+
+    def work(folder: str, num: int, *words: str, **plan: dict[int, str]) -> int:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "plain_net.py").write_text(_NET)
+        ended = ranks(tmp_path / folder, num, *words, plan=plan)
+        assert len({code for code, _ in ended}) == 1, ended
+        assert len(set(said(ended))) == (ended[0][0] != 0), ended
+        return ended[0][0]
+
+    assert work("always", 2, *words) == 0
+    for before, after, told in ((4, 2, "3"), (2, 4, "1")):
+        folder = f"from{before}"
+        assert work(folder, before, *words, **{told: {11: "SIGTERM"}}) == 143
+        assert work(folder, after, "resume", "run") == 0
+        for path in sorted((tmp_path / "always").rglob("model.safetensors")):
+            ours = load_file(tmp_path / folder / path.relative_to(tmp_path / "always"))
+            for name, tensor in load_file(path).items():
+                torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-4)
+        assert losses(tmp_path / folder / "run") == pytest.approx(
+            losses(tmp_path / "always" / "run"), rel=1e-3
+        )
+
+
+def losses(run: Path) -> list[float]:
+    """By step, all of them, in the order of the record."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if line["event"] == "step"]

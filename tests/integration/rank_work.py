@@ -134,7 +134,7 @@ def refused(runtime: Runtime, out: Path) -> list[str]:
         lambda: refuse_other_settings(Settings(sync_batch_norm=True), runtime),
         lambda: refuse_other_data(files, runtime),
         lambda: refuse_other_folder(own, runtime),
-        lambda: refuse_unspreadable((), 1, runtime),
+        lambda: refuse_unspreadable((), 1, runtime, runtime),
     ):
         try:
             ask()

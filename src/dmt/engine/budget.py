@@ -56,7 +56,7 @@ def measure(
         runtime: where it computes.
         seconds: for each of the two.
     """
-    num_ranks, runtime = runtime.world_size, replace(runtime, rank=0, world_size=1, mesh=None)
+    num_ranks, runtime = runtime.world_size, replace(runtime, rank=0, world_size=1)
     size = spec.batch_size // num_ranks
     generator = torch.Generator().manual_seed(0)
 

@@ -8,6 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from dmt.engine.sharding import load_parts, own
+
 
 class Ema:
     """A true exponential moving average: `decay` is the share of history kept.
@@ -30,7 +32,9 @@ class Ema:
         """Take one step towards `module`'s present weights."""
         decay = min(self._decay, (1 + self._num_updates) / (10 + self._num_updates))
         self._num_updates += 1
-        ours, theirs = self.module.state_dict().values(), module.state_dict().values()
+        ours, theirs = (
+            [own(each) for each in net.state_dict().values()] for net in (self.module, module)
+        )
         # By place in memory, so that a tensor that two layers share is averaged once.
         pairs = list({a.data_ptr(): (a, b) for a, b in zip(ours, theirs, strict=True)}.values())
         floating = [(a, b) for a, b in pairs if a.is_floating_point()]
@@ -45,5 +49,5 @@ class Ema:
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Go on from `state_dict()`."""
-        self.module.load_state_dict(cast("dict[str, Tensor]", state["module"]))
+        load_parts(self.module, cast("dict[str, Tensor]", state["module"]))
         self._num_updates = cast("int", state["num_updates"])

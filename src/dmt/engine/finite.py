@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from dmt.engine.runtime import Runtime
+from dmt.engine.sharding import is_part, own
 from dmt.engine.step import Batch, Position
 from dmt.errors import TrainingError
 from dmt.models.norm import frozen_batch_norm
@@ -138,10 +139,14 @@ class FiniteCheck:
         Raises:
             NotFiniteError: if looked at once; else `loss` or `settle` raise it.
         """
-        gradients = [p.grad for net in nets for p in net.parameters() if p.grad is not None]
+        nets = list(nets)
+        gradients = [own(p.grad) for net in nets for p in net.parameters() if p.grad is not None]
         if not gradients:
             return
-        self._last = _Step(get_total_norm(gradients), batch.ids, position)
+        norm = get_total_norm(gradients)
+        if any(is_part(each) for net in nets for each in net.parameters()):  # it is of this part
+            norm = self._runtime.sum(norm)
+        self._last = _Step(norm, batch.ids, position)
         if self._is_at_once:
             self.settle()
 
@@ -163,19 +168,22 @@ class FiniteCheck:
         )
 
 
-def refuse_unless_finite(modules: Iterable[nn.Module], step: int, num_steps: int) -> None:
+def refuse_unless_finite(
+    modules: Iterable[nn.Module], step: int, num_steps: int, runtime: Runtime
+) -> None:
     """Look at all weights before they are written.
 
     Raises:
-        NotFiniteError: one is not finite.
+        NotFiniteError: one is not finite; on all ranks.
     """
     tensors = [
-        tensor
+        own(tensor)
         for module in modules
         for tensor in module.state_dict().values()
         if tensor.is_floating_point()
     ]
-    if not bool(torch.stack([each.isfinite().all() for each in tensors]).all()):
+    is_bad = ~torch.stack([each.isfinite().all() for each in tensors]).all()
+    if int(runtime.largest(is_bad.long())):
         raise NotFiniteError("a weight of the network", step=step, num_steps=num_steps)
 
 

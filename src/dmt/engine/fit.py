@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 
 from dmt import faults
 from dmt.core import LossSums
 from dmt.engine.ema import Ema
 from dmt.engine.finite import FiniteCheck, NotFiniteError
 from dmt.engine.runtime import Runtime, seed_torch
+from dmt.engine.sharding import load_optimizer, load_parts, shard, whole
 from dmt.engine.step import Batch, Method, Position
 
 _LOWEST_SCALE = 2.0**-8  # fp16's largest number over this is 2²⁴: no gradient of use is above
@@ -65,11 +67,22 @@ class FitSpec:
 
 
 class Learner:
-    """A network in training: its weights, its optimizer, its average."""
+    """A network in training: its weights, its optimizer, its average.
 
-    def __init__(self, net: nn.Module, spec: FitSpec) -> None:
+    Args:
+        net: the same on all ranks.
+        spec: of the stage.
+        mesh: over which all three are to lie in parts; None: whole on every rank.
+    """
+
+    def __init__(self, net: nn.Module, spec: FitSpec, mesh: DeviceMesh | None = None) -> None:
         self.net = net
         self.spec = spec
+        self.ema = Ema(net, spec.ema_decay) if spec.ema_decay else None
+        if mesh is not None:
+            shard(net, mesh)
+            if self.ema is not None:
+                shard(self.ema.module, mesh)
         # One fused kernel for all parameters: small networks spend much of a step launching.
         fused = next(net.parameters()).device.type in {"cpu", "cuda"}
         if spec.optimizer == "sgd":
@@ -78,7 +91,7 @@ class Learner:
                 lr=spec.lr,
                 momentum=spec.momentum,
                 weight_decay=spec.weight_decay,
-                fused=fused,
+                fused=fused and mesh is None,  # torch has no fused SGD for parts
             )
             if spec.momentum:
                 # Left to torch, the fused kernel takes them from uninitialised memory, and does
@@ -89,7 +102,6 @@ class Learner:
             self.optimizer = torch.optim.AdamW(
                 net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, fused=fused
             )
-        self.ema = Ema(net, spec.ema_decay) if spec.ema_decay else None
 
     @property
     def outcome(self) -> nn.Module:
@@ -97,17 +109,17 @@ class Learner:
         return self.net if self.ema is None else self.ema.module
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the next step depends on."""
+        """Everything the next step depends on, whole; all ranks must ask."""
         return {
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": None if self.ema is None else self.ema.state_dict(),
+            "net": whole(self.net.state_dict()),
+            "optimizer": whole(self.optimizer.state_dict()),
+            "ema": None if self.ema is None else whole(self.ema.state_dict()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict()`."""
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Go on from `state_dict()`, of one rank or of any number."""
+        load_parts(self.net, state["net"])
+        load_optimizer(self.optimizer, state["optimizer"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
 

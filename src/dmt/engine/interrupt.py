@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,6 +19,8 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        # Asks ranks that train something else, without waiting; given and returned: a signal or 0.
+        self.ask_others: Callable[[int], int] | None = None
 
     def agree(self, runtime: Runtime, *, is_due: bool = False) -> bool:
         """Whether a save is due on some rank; who was asked to stop tells the others.
@@ -29,13 +31,14 @@ class StopFlag:
             runtime: whose ranks all ask at the same time.
             is_due: whether it is due on this one.
         """
+        asked, due = self.signal or 0, int(is_due)
+        if self.ask_others is not None:
+            asked = self.ask_others(asked)
         if runtime.world_size > 1:
-            own = torch.tensor([self.signal or 0, int(is_due)])
-            asked, due = runtime.largest(own).tolist()
-            if asked:  # a flag is never taken down: a signal may come while ranks compare theirs
-                self.signal = asked
-            return bool(due)
-        return is_due
+            asked, due = runtime.largest(torch.tensor([asked, due])).tolist()
+        if asked:  # a flag is never taken down: a signal may come while ranks compare theirs
+            self.signal = asked
+        return bool(due)
 
     def check(self, saved: str) -> None:
         """Stop here if asked to.

@@ -15,7 +15,6 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.rendezvous import rendezvous
 
 from dmt.errors import EnvironmentFault, LeftAlone
@@ -27,8 +26,8 @@ _ASK_FOR = timedelta(seconds=5)  # whether another rank has said a sentence
 _SILENT_LAUNCHERS = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun"}
 
 
-def meet(device: torch.device, timeout: float) -> tuple[int, int, DeviceMesh | None]:
-    """This process's rank, the number of ranks and their mesh (peer, data); 0, 1, None if alone.
+def meet(device: torch.device, timeout: float) -> tuple[int, int]:
+    """This process's rank and the number of ranks; 0 and 1 if alone.
 
     Messages between CPUs go through gloo even where the GPUs have nccl, so that what only the
     programs talk about never waits for a GPU.
@@ -43,7 +42,7 @@ def meet(device: torch.device, timeout: float) -> tuple[int, int, DeviceMesh | N
     world_size = _place("WORLD_SIZE", 1)
     if world_size == 1:
         _refuse_silent_launcher()
-        return 0, 1, None
+        return 0, 1
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.getenv(name)]
     if missing:
         raise EnvironmentFault(
@@ -71,8 +70,7 @@ def meet(device: torch.device, timeout: float) -> tuple[int, int, DeviceMesh | N
                 f"within {timeout:g} seconds ({str(error).splitlines()[0][:200]}); start all of "
                 "them, with the same address, or give them longer with rank_timeout="
             ) from error
-    mesh = init_device_mesh(device.type, (1, world_size), mesh_dim_names=("peer", "data"))
-    return dist.get_rank(), world_size, mesh
+    return dist.get_rank(), world_size
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ from dmt.engine.interrupt import StopFlag
 from dmt.engine.listener import Listener
 from dmt.engine.networks import build_stage
 from dmt.engine.runtime import Runtime
+from dmt.engine.sharding import whole
 from dmt.engine.shared_stages import Elsewhere
 from dmt.engine.stage import LabelStage, Stage, TrainStage
 from dmt.engine.step import Method, Position
@@ -36,6 +37,17 @@ from dmt.models.weights import load_into, save
 from dmt.records import METRICS, Alarm, read_metrics
 
 MakeMethod = Callable[[TrainStage], Method]
+
+
+class Crew(NamedTuple):
+    """Who trains a network: some of the ranks, with a task and methods that deal batches to them.
+
+    Labeling and judging are always all ranks'.
+    """
+
+    task: Task
+    make_method: MakeMethod
+    runtime: Runtime
 
 
 class Runner:
@@ -55,9 +67,11 @@ class Runner:
         listener: told of events and steps.
         stop: looked at after every step.
         unlabeled_classes: names of those without any label.
-        shared: stages that are trained elsewhere; where the run is one rank alone.
+        shared: stages that are trained elsewhere.
+        crew: who trains the others; None: all ranks.
         go_on: the command that goes on after a stop; None: `dmt resume` with the folder.
         has_sync_norm: whether BatchNorm sees the batch of all ranks.
+        is_sharded: whether a network in training lies in parts on those ranks.
     """
 
     def __init__(
@@ -77,14 +91,15 @@ class Runner:
         stop: StopFlag,
         unlabeled_classes: Collection[str] = (),
         shared: Elsewhere | None = None,
+        crew: Crew | None = None,
         go_on: str | None = None,
         has_sync_norm: bool = False,
+        is_sharded: bool = False,
     ) -> None:
-        assert shared is None or runtime.world_size == 1
         self._shared = shared
+        self._crew = crew or Crew(task, make_method, runtime)
         self._stages = stages
         self._task = task
-        self._make_method = make_method
         self._folder = folder
         self._runtime = runtime
         self._seed = seed
@@ -97,7 +112,8 @@ class Runner:
         self._trained = [stage for stage in stages if isinstance(stage, TrainStage)]
         self._num_images = sum(stage.num_images for stage in self._trained)
         self._go_on = go_on or f"dmt resume {folder.path}"
-        self._has_sync_norm = has_sync_norm and runtime.world_size > 1
+        self._has_sync_norm = has_sync_norm and self._crew.runtime.world_size > 1
+        self._is_sharded = is_sharded and self._crew.runtime.world_size > 1
         self._num_done = 0
         self._health = Health(task.classes, unlabeled_classes)
         self._is_caught_up = False
@@ -163,7 +179,16 @@ class Runner:
         """A stage's network as its training begins, on this rank among the others."""
         network: nn.Module = self.network(stage, is_trained=False)
         if self._has_sync_norm:
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            group = self._crew.runtime.group
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network, group)
+        return network
+
+    def _whole(self, stage: TrainStage, net: nn.Module) -> nn.Module:
+        """A trained network, put together where it lay in parts."""
+        if not self._is_sharded:
+            return net
+        network = self.network(stage, is_trained=False)
+        network.load_state_dict(whole(net.state_dict()))
         return network
 
     def _repeat(self, stage: TrainStage) -> bool:
@@ -175,21 +200,27 @@ class Runner:
         lines = self._shared.take(stage, path)
         if lines is None:
             return False
-        self._folder.settle()  # what this run had of the stage itself is dropped
-        self._load_state(stage.name)
+        self._num_done += stage.num_images
+        if lines:  # else another rank has recorded them
+            self._folder.settle()  # what this run had of the stage itself is dropped
+            self._runtime.barrier()
+            self._load_state(stage.name)
         for line in lines:
             self._emit(**line)
-        self._num_done += stage.num_images
         return True
 
     def _train(self, members: Sequence[TrainStage]) -> None:
         """Train one stage, or several in the same steps; batches and loss are the first one's."""
         stage = members[0]
+        crew = self._crew
         state = self._load_state(stage.name)
-        method = self._make_method(stage)
+        method = crew.make_method(stage)
         of_learner = dict(zip(method.learners, members, strict=True))
-        learners = {name: Learner(self._begun(each), each.fit) for name, each in of_learner.items()}
-        tally, scaler = Tally(), self._runtime.grad_scaler()
+        mesh = crew.runtime.mesh() if self._is_sharded else None
+        learners = {
+            name: Learner(self._begun(each), each.fit, mesh) for name, each in of_learner.items()
+        }
+        tally, scaler = Tally(), crew.runtime.grad_scaler()
         first_step = 0
         if state is None:
             for each in members:
@@ -201,7 +232,7 @@ class Runner:
                     learner.load_state_dict(state["learners"][name])
                 method.load_state_dict(state["method"])
                 scaler.load_state_dict(state["scaler"])
-                tally.take_up(state["tally"], self._runtime)
+                tally.take_up(state["tally"], crew.runtime)
             except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
                 raise self._folder.damaged_state(type(error).__name__) from error
             if first_step >= stage.fit.num_steps:
@@ -216,6 +247,7 @@ class Runner:
                 [net for each in learners.values() for net in (each.net, each.outcome)],
                 next_step,
                 stage.fit.num_steps,
+                crew.runtime,
             )
             self._folder.save_state(
                 {
@@ -224,7 +256,7 @@ class Runner:
                     "learners": {name: each.state_dict() for name, each in learners.items()},
                     "method": method.state_dict(),
                     "scaler": scaler.state_dict(),
-                    "tally": tally.of_all(self._runtime),
+                    "tally": tally.of_all(crew.runtime),
                     "stage_seconds": time.perf_counter() - began,
                 }
             )
@@ -245,12 +277,12 @@ class Runner:
                                seconds=seconds)  # fmt: skip
             faults.reached("step recorded")
             is_due = time.perf_counter() - saved > self._checkpoint_every
-            is_due = self._stop.agree(self._runtime, is_due=is_due)
+            is_due = self._stop.agree(crew.runtime, is_due=is_due)
             if next_step < position.num_steps:
                 if self._stop.signal is not None:
                     save_state(next_step)
                     # A launcher ends the other ranks as soon as it sees the first one gone.
-                    self._runtime.barrier()
+                    crew.runtime.barrier()
                     self._stop.check(f"`{self._go_on}` goes on from step "
                                      f"{next_step} of {stage.name}")  # fmt: skip
                 elif is_due:
@@ -258,14 +290,14 @@ class Runner:
                     saved = time.perf_counter()
 
         labels = None if stage.pseudo is None else self._folder.pseudo_labels(stage.pseudo)
-        with closing(self._task.batches(stage, labels, first_step)) as batches:
-            fit(learners, method, batches, self._runtime,
+        with closing(crew.task.batches(stage, labels, first_step)) as batches:
+            fit(learners, method, batches, crew.runtime,
                 tally=tally, scaler=scaler, after_step=after_step)  # fmt: skip
         self._num_done += stage.num_images
         trained = [learner.outcome for learner in learners.values()]
-        refuse_unless_finite(trained, stage.fit.num_steps, stage.fit.num_steps)
+        refuse_unless_finite(trained, stage.fit.num_steps, stage.fit.num_steps, crew.runtime)
         for each, net in zip(members, trained, strict=True):
-            self._keep(each, net)
+            self._keep(each, self._whole(each, net))
         for each in members:  # to each its share, so that they add up
             seconds = (time.perf_counter() - began) / len(members)
             self._emit("finished", each.name, seconds=seconds)
@@ -275,7 +307,7 @@ class Runner:
 
     def _keep(self, stage: TrainStage, net: nn.Module) -> None:
         faults.reached("validation begins")
-        score = self._task.validate(stage, net)
+        score = self._crew.task.validate(stage, net)
         faults.reached("validation done")
         if score is not None:
             self._emit(
@@ -287,12 +319,12 @@ class Runner:
                 metric=self._task.metric,
                 **score._asdict(),
             )
-        if self._runtime.is_writer:
+        if self._crew.runtime.is_writer:
             assert isinstance(net, Network)
             path = self._folder.weights(stage.name)
             self._folder.make(path.parent)
             save(net, path, {"stage": stage.name})
-        self._runtime.barrier()
+        self._crew.runtime.barrier()
 
     def _label(self, stage: LabelStage) -> None:
         self._load_state(stage.name)  # cuts the record back to what is finished

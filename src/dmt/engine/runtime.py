@@ -9,7 +9,8 @@ import contextlib
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Literal
 
 import torch
@@ -19,6 +20,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from dmt.core import hashed
 from dmt.engine.meeting import RANK_TIMEOUT, company, meet
+from dmt.engine.sharding import is_part
 from dmt.errors import EnvironmentFault, SettingError
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -34,7 +36,8 @@ class Runtime:
     precision: Precision = "fp32"
     rank: int = 0
     world_size: int = 1
-    mesh: DeviceMesh | None = None  # dimensions (peer, data); None on one process
+    timeout: float = RANK_TIMEOUT  # seconds that ranks wait for each other
+    group: dist.ProcessGroup | None = None  # that it speaks to; None: all ranks
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -57,7 +60,7 @@ class Runtime:
         if self.world_size > 1:
             value = value.clone()
             with company():
-                dist.all_reduce(value)
+                dist.all_reduce(value, group=self.group)
         return value
 
     def largest(self, value: Tensor) -> Tensor:
@@ -65,7 +68,7 @@ class Runtime:
         if self.world_size > 1:
             value = value.clone()
             with company():
-                dist.all_reduce(value, dist.ReduceOp.MAX)
+                dist.all_reduce(value, dist.ReduceOp.MAX, group=self.group)
         return value
 
     def agree(self, value: float) -> float:
@@ -83,11 +86,17 @@ class Runtime:
         """
         if self.world_size == 1:
             return
-        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        gradients = [
+            p.grad
+            for p in module.parameters()
+            if p.grad is not None and not is_part(p.grad)  # those are summed already
+        ]
         buffers = [each for name, each in module.named_buffers() if name.endswith(_STATISTICS)]
+        if not gradients and not buffers:
+            return
         flat = torch.cat([each.reshape(-1).float() for each in (*gradients, *buffers)])
         with company():
-            dist.all_reduce(flat)
+            dist.all_reduce(flat, group=self.group)
         parts = flat.split([each.numel() for each in (*gradients, *buffers)])
         for gradient, part in zip(gradients, parts, strict=False):
             gradient.copy_(part.view_as(gradient))
@@ -100,7 +109,7 @@ class Runtime:
             return value
         pieces = [torch.empty_like(value) for _ in range(self.world_size)]
         with company():
-            dist.all_gather(pieces, value.contiguous())
+            dist.all_gather(pieces, value.contiguous(), group=self.group)
         return torch.cat(pieces)
 
     def join(self, value: Tensor, lengths: Sequence[int]) -> Tensor:
@@ -113,15 +122,15 @@ class Runtime:
         pieces = self.gather(padded).split(longest) if longest else [value]
         return torch.cat([piece[:num] for piece, num in zip(pieces, lengths, strict=False)])
 
-    def first_text(self, text: str) -> str:
-        """What the first rank says, on every rank."""
+    def first_text(self, text: str, first: int = 0) -> str:
+        """What the first rank says, or another one, on every rank."""
         if self.world_size == 1:
             return text
         own = torch.tensor(list(text.encode()), dtype=torch.uint8)
-        length = self.gather(torch.tensor([len(own)]))[0]
-        said = own if self.is_writer else torch.empty(int(length), dtype=torch.uint8)
+        length = self.gather(torch.tensor([len(own)]))[first]
+        said = own if self.rank == first else torch.empty(int(length), dtype=torch.uint8)
         with company():
-            dist.broadcast(said, 0)
+            dist.broadcast(said, group=self.group, group_src=first)
         return bytes(said.tolist()).decode()
 
     def digests(self, digest: bytes) -> list[bytes]:
@@ -133,7 +142,31 @@ class Runtime:
         """Wait for all ranks."""
         if self.world_size > 1:
             with company():
-                dist.barrier()
+                dist.barrier(group=self.group)
+
+    def divided(self, num_groups: int) -> Runtime:
+        """This rank among those of its group, where all are dealt out to equal groups in order.
+
+        All ranks must ask, and their number be a multiple of the number of groups.
+        """
+        if num_groups == 1 or self.world_size == 1:
+            return self
+        size = self.world_size // num_groups
+        limit = timedelta(seconds=self.timeout)
+        # Every rank makes all of them, as torch asks.
+        groups = [
+            dist.new_group(list(range(first, first + size)), timeout=limit)
+            for first in range(0, self.world_size, size)
+        ]
+        own = groups[self.rank // size]
+        assert isinstance(own, dist.ProcessGroup)
+        return replace(self, rank=self.rank % size, world_size=size, group=own)
+
+    def mesh(self) -> DeviceMesh:
+        """The ranks that it speaks to, for weights that lie in parts on them."""
+        group = dist.group.WORLD if self.group is None else self.group
+        assert group is not None
+        return DeviceMesh.from_group(group, self.device.type, mesh_dim_names=("data",))
 
 
 def open_runtime(
@@ -176,8 +209,8 @@ def open_runtime(
         torch.cuda.set_device(chosen)  # what is seeded and waited for is the current device
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    rank, world_size, mesh = (0, 1, None) if is_alone else meet(chosen, rank_timeout)
-    return Runtime(chosen, kind, rank, world_size, mesh, tuple(notes))
+    rank, world_size = (0, 1) if is_alone else meet(chosen, rank_timeout)
+    return Runtime(chosen, kind, rank, world_size, rank_timeout, notes=tuple(notes))
 
 
 def seed_torch(device: torch.device, seed: int, *where: int | str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,3 +115,16 @@ class LabelStage(Stage):
     def teacher(self) -> str:
         """The stage whose network labels."""
         return self.needs[0]
+
+
+def halves_of_rounds(stages: Sequence[Stage]) -> Iterator[tuple[str, TrainStage]]:
+    """Stages of peer a by name, each with the one of peer b that may be trained beside it."""
+    trained = [each for each in stages if isinstance(each, TrainStage) and not each.together]
+    for first in trained:
+        for second in trained:
+            if (first.peer, second.peer) == ("a", "b") and _place(first) == _place(second):
+                yield first.name, second
+
+
+def _place(stage: TrainStage) -> tuple[object, ...]:
+    return stage.role, stage.round, stage.fold

@@ -47,7 +47,8 @@ class Server:
             try:
                 train = train or _open(Settings.model_validate(asked["settings"]), folder)
                 self._is_training = True
-                train(line.strip())
+                if not folder.take_up_finished(line.strip()):
+                    train(line.strip())
                 self._is_training = False
             except DmtError as error:
                 number = error.signal if isinstance(error, Interrupted) else None

@@ -11,7 +11,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,20 +24,11 @@ from dmt.config import Settings
 from dmt.engine.half_folder import HalfFolder
 from dmt.engine.interrupt import StopFlag
 from dmt.engine.runtime import Runtime
-from dmt.engine.stage import Stage, TrainStage
-from dmt.errors import DmtError, EnvironmentFault, Interrupted, SettingError
+from dmt.engine.stage import Stage, TrainStage, halves_of_rounds
+from dmt.errors import DmtError, EnvironmentFault, Interrupted
 
 _LOOK_EVERY = 0.2  # seconds between two looks at the stop flag
 _PATIENCE = 60.0  # seconds that the second process gets to save what it has
-
-
-def refuse_company(runtime: Runtime, *, is_sharing: bool) -> None:
-    """Raise SettingError where `parallel_peers` cannot be: among ranks, or in a comparison."""
-    if runtime.world_size > 1 or is_sharing:
-        raise SettingError(
-            "parallel_peers=true is for a run of one rank, and not for a comparison, whose runs "
-            "share what they train; leave it out"
-        )
 
 
 class Halves:
@@ -62,7 +53,7 @@ class Halves:
         runtime: Runtime,
         stop: StopFlag,
     ) -> None:
-        self._other_half = dict(_pairs(stages))
+        self._other_half = dict(halves_of_rounds(stages))
         self._second = {each.name for each in self._other_half.values()}
         self._settings = settings
         self._path = path
@@ -185,19 +176,6 @@ class Halves:
             "the process that trains peer b beside this one has ended (was the memory too small "
             f"for two?); `dmt resume {self._path}` goes on from what it saved"
         )
-
-
-def _pairs(stages: Sequence[Stage]) -> Iterator[tuple[str, TrainStage]]:
-    """Stages of peer a by name, each with the one of peer b beside it."""
-    trained = [each for each in stages if isinstance(each, TrainStage) and not each.together]
-    for first in trained:
-        for second in trained:
-            if (first.peer, second.peer) == ("a", "b") and _place(first) == _place(second):
-                yield first.name, second
-
-
-def _place(stage: TrainStage) -> tuple[object, ...]:
-    return stage.role, stage.round, stage.fold
 
 
 def _second_device(device: torch.device) -> str:

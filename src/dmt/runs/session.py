@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,24 @@ from dmt import faults
 from dmt.config import Settings, changed_settings, dump
 from dmt.runs.continuing import Start, keep_start, kept_start, refuse_misfits, start_of, without_known
 from dmt.data.catalog import Catalog
-from dmt.data.decode import shown
 from dmt.data.fingerprint import changed, fingerprint
 from dmt.data.splits import Parts
-from dmt.data.checks.data_checkup import data_alarms
+from dmt.data.checks.data_checkup import data_alarms, left_out
 from dmt.records.data import read_data
 from dmt.engine.examples import Examples
 from dmt.engine.folder import RunFolder
+from dmt.engine.half_folder import HalfFolder
 from dmt.engine.interrupt import StopFlag, listening
 from dmt.engine.listener import Listener, Say
 from dmt.engine.networks import build_stage
-from dmt.engine.outcome import RunFacts, final_models, installed, summarize
+from dmt.engine.outcome import RunFacts, final_models, summarize
 from dmt.engine.plan import peer_names, plan
-from dmt.engine.runner import Runner, tell
-from dmt.engine.runtime import Runtime, hardware
-from dmt.engine.shared_stages import Elsewhere, SharedStages
+from dmt.engine.runner import Crew, Runner, tell
+from dmt.engine.runtime import Runtime
+from dmt.engine.shared_stages import Elsewhere
 from dmt.engine.stage import Stage, TrainStage
-from dmt.engine.task import FinalTable, Task
+from dmt.engine.task import FinalTable
 from dmt.errors import RunError
-from dmt.runs.halves import Halves, refuse_company
 from dmt.runs.image_material import ImageMaterial
 from dmt.insight.report import write_report
 from dmt.engine.machine import num_workers
@@ -40,7 +38,6 @@ from dmt.methods import methods_of
 from dmt.runs.portable import portable
 from dmt.records import (
     CONFIG,
-    DATA,
     DATA_STAGE,
     METRICS,
     SUMMARY,
@@ -53,11 +50,14 @@ from dmt.runs.scene_material import SceneMaterial
 from dmt.runs.sizing import choose, fill_steps
 from dmt.runs.stopping import stopping
 from dmt.runs.together import (
+    in_groups,
     refuse_other_data,
     refuse_other_folder,
+    refuse_other_paths,
     refuse_other_settings,
     refuse_unspreadable,
 )
+from dmt.runs.who_trains import elsewhere, store_of
 
 
 class Session:
@@ -77,14 +77,16 @@ class Session:
         self._catalog = catalog
         self._settings = settings
         self._folder = folder
-        self._runtime = runtime
+        self._runtime = runtime  # of all ranks
+        self._crew = runtime  # of those that train the same network as this one
         self._listener = listener
         self._shared = shared  # where stages that other runs trained are kept
         self._start: Start | None = None
 
     def begin(self) -> Summary:
         """Choose what is left open, write down what will be done, and do it."""
-        refuse_other_settings(self._settings, self._runtime)
+        self._meet_ranks()
+        refuse_other_paths(self._catalog.paths, self._runtime)
         if self._settings.init_from is not None:
             self._start = start_of(self._settings, self._catalog)
         split, say = self._split(skip=()), self._listener.on_note
@@ -97,11 +99,12 @@ class Session:
             self._material,
             sizes_of(split, self._catalog),
             self._runtime,
+            self._crew,
             say,
         )
         bad = self._material.open(self._settings, self._runtime)
         if bad:
-            say(_left_out(bad))
+            say(left_out(bad))
         split = self._split(skip=bad)  # again, as sizes are known now too
         self._material.check(self._settings, split)
         self._tell(split)
@@ -110,6 +113,7 @@ class Session:
             self._material,
             sizes_of(split, self._catalog),
             self._runtime,
+            self._crew,
             time.perf_counter() - self._began,
             say,
         )
@@ -131,7 +135,7 @@ class Session:
     def go_on(self) -> Summary:
         """Check that nothing changed, and do what is left."""
         path = self._folder.path
-        refuse_other_settings(self._settings, self._runtime)
+        self._meet_ranks()
         refuse_other_folder(path, self._runtime)
         before = read_data(path)
         edited = changed_settings(before.get("settings", {}), self._settings)
@@ -149,14 +153,19 @@ class Session:
     def as_half(self) -> Callable[[str], None]:
         """What trains a stage, by its name, of a run that another process owns and records."""
         split, _ = self._open_again(read_data(self._folder.path))
-        task, stages = self._task_and_plan(split)
+        everyone, _, stages = self._crews_and_plan(split)
         by_name = {each.name: each for each in stages}
 
         def train(name: str) -> None:
             with listening() as stop:
-                self._runner([by_name[name]], task, stop).run()
+                self._runner([by_name[name]], self._folder, everyone, everyone, stop).run()
 
         return train
+
+    def _meet_ranks(self) -> None:
+        refuse_other_settings(self._settings, self._runtime)
+        is_sharing = self._shared is not None
+        self._crew = in_groups(self._settings, self._runtime, is_sharing=is_sharing)
 
     def _open_again(self, before: dict[str, Any]) -> tuple[Parts, dict[str, Any]]:
         """The split and the fingerprint of a run that began before, its data unchanged."""
@@ -192,12 +201,13 @@ class Session:
         runtime = self._runtime
         # Now, as somebody may go on drawing masks while the run trains.
         unlabeled_classes = self._material.unlabeled_classes(split)
-        task, stages = self._task_and_plan(split)
+        everyone, crew, stages = self._crews_and_plan(split)
+        task = everyone.task
         self._listener.on_plan(stages)
         faults.reached("session planned")
         facts = self._facts(split, unlabeled_classes)
         with stopping(self._folder, facts, task, stages, self._catalog.paths, runtime):
-            table, examples = self._train_and_judge(stages, task, unlabeled_classes, data)
+            table, examples = self._train_and_judge(stages, everyone, crew, unlabeled_classes, data)
         summary = summarize(
             facts,
             task,
@@ -220,18 +230,29 @@ class Session:
     def _train_and_judge(
         self,
         stages: Sequence[Stage],
-        task: Task,
+        everyone: Crew,
+        crew: Crew,
         unlabeled_classes: Sequence[str],
         data: Mapping[str, Any],
     ) -> tuple[FinalTable | None, Examples]:
         """Do all stages that are left, then look at the held-out images and at some others."""
-        settings = self._settings
-        with listening() as stop, self._elsewhere(stages, stop, data) as elsewhere:
-            runner = self._runner(stages, task, stop, unlabeled_classes, elsewhere)
+        settings, folder, runtime = self._settings, self._folder, self._runtime
+        store = store_of(self._shared, folder.path, settings, data, runtime)
+
+        def train(stage: TrainStage, half: HalfFolder) -> None:
+            self._runner([stage], half, crew, crew, stop).run()
+
+        with (
+            listening() as stop,
+            elsewhere(
+                stages, settings, folder.path, runtime, crew.runtime, stop, train, store
+            ) as shared,
+        ):
+            runner = self._runner(stages, folder, everyone, crew, stop, unlabeled_classes, shared)
             runner.run()
             faults.reached("judge begins")
             folds = range(settings.folds) if settings.folds else (None,)
-            table = task.judge(
+            table = everyone.task.judge(
                 {
                     fold: {
                         name: runner.network(stage)
@@ -243,31 +264,40 @@ class Session:
             faults.reached("judge done")
             last = final_models(stages, None, settings.baseline)
             peers = {name: runner.network(last[name]) for name in peer_names(settings)}
-            return table, task.examples(peers)
+            return table, everyone.task.examples(peers)
 
-    def _task_and_plan(self, split: Parts) -> tuple[Task, tuple[Stage, ...]]:
+    def _crews_and_plan(self, split: Parts) -> tuple[Crew, Crew, tuple[Stage, ...]]:
+        """Who labels and judges, who trains, and what there is to do."""
         settings = self._settings
         splits: dict[int | None, Parts] = {None: split}
         if settings.folds:
             splits |= dict(enumerate(self._material.folds(settings, split)))
-        task = self._material.task(settings, splits, self._runtime)
-        return task, plan(settings, sizes_of(split, self._catalog))
+
+        def crew(runtime: Runtime) -> Crew:
+            task = self._material.task(settings, splits, runtime)
+            return Crew(task, methods_of(task, runtime), runtime)
+
+        everyone = crew(self._runtime)
+        trains = everyone if self._crew is self._runtime else crew(self._crew)
+        return everyone, trains, plan(settings, sizes_of(split, self._catalog))
 
     def _runner(
         self,
         stages: Sequence[Stage],
-        task: Task,
+        folder: RunFolder,
+        everyone: Crew,
+        crew: Crew,
         stop: StopFlag,
         unlabeled_classes: Sequence[str] = (),
-        elsewhere: Elsewhere | None = None,
+        shared: Elsewhere | None = None,
     ) -> Runner:
         settings = self._settings
         return Runner(
             stages,
-            task,
-            methods_of(task, self._runtime),
-            self._folder,
-            self._runtime,
+            everyone.task,
+            everyone.make_method,
+            folder,
+            everyone.runtime,
             seed=settings.seed,
             image_size=max(self._material.shapes(settings).view),
             checkpoint_every=settings.checkpoint_every,
@@ -276,40 +306,15 @@ class Session:
             listener=self._listener,
             stop=stop,
             unlabeled_classes=unlabeled_classes,
-            shared=elsewhere,
+            shared=shared,
+            crew=crew,
             has_sync_norm=settings.sync_batch_norm,
+            is_sharded=settings.shard,
         )
-
-    def _elsewhere(
-        self, stages: Sequence[Stage], stop: StopFlag, data: Mapping[str, Any]
-    ) -> AbstractContextManager[Elsewhere | None]:
-        """Who else trains stages of this run: a second process, other runs, nobody."""
-        if self._settings.parallel_peers:
-            return Halves(stages, self._settings, self._folder.path, self._runtime, stop)
-        return nullcontext(self._store(data))
 
     def _stored(self) -> Settings:
         """The settings as they repeat this run from any folder."""
         return portable(self._settings).model_copy(update={"precision": self._runtime.precision})
-
-    def _store(self, data: Mapping[str, Any]) -> SharedStages | None:
-        """Where other runs' stages are, if there are any; with all that one depends on beside its
-        own fields."""
-        if self._shared is None:
-            return None
-        settings = self._settings
-        # Where the images lie and which labels are left is part of the data's hash.
-        elsewhere = {"memory_limit", "follow_links", "labeled_list", "unlabeled"}
-        context = {
-            "data": data["sha256"],
-            "seed": settings.seed,
-            "folds": settings.folds,
-            "views": settings.data.model_dump(mode="json", exclude=elsewhere),
-            "precision": self._runtime.precision,
-            "hardware": hardware(self._runtime),
-            "versions": installed(),
-        }
-        return SharedStages(self._shared, self._folder.path.name, context)
 
     def _facts(self, split: Parts, unlabeled_classes: tuple[str, ...]) -> RunFacts:
         settings = self._settings
@@ -346,14 +351,13 @@ class Session:
         # How many steps there are is not known yet, nor does it matter here.
         settings = self._settings.model_copy(update={"steps": self._settings.steps or 1})
         stages = plan(settings, sizes_of(split, self._catalog))
-        refuse_unspreadable(stages, len(split.labeled) + len(split.unlabeled), self._runtime)
+        num_images = len(split.labeled) + len(split.unlabeled)
+        refuse_unspreadable(stages, num_images, self._runtime, self._crew)
 
     def _try_networks(self, split: Parts) -> None:
         """Build each kind of network once, so that a wrong name leaves no run behind."""
         stages = plan(self._settings, sizes_of(split, self._catalog))
         trained = [each for each in stages if isinstance(each, TrainStage)]
-        if self._settings.parallel_peers:
-            refuse_company(self._runtime, is_sharing=self._shared is not None)
         if self._start is not None:
             specs = {each.peer: each.model for each in trained if each.start is not None}
             refuse_misfits(self._start.weights, specs, len(self._catalog.classes))
@@ -385,13 +389,6 @@ class Session:
                 "runs; the model handed out is trained on all labels"
                 + ("; test/ is not looked at" if len(split.test) else "")
             )
-
-
-def _left_out(bad: Sequence[str]) -> str:
-    """Names a few; `data.json` lists all."""
-    named = ", ".join(shown(path) for path in bad[:3])
-    more = f" and {len(bad) - 3} more, all in {DATA}" if len(bad) > 3 else ""
-    return f"left out {len(bad)} unreadable image{'s' * (len(bad) > 1)}: {named}{more}"
 
 
 def open_material(catalog: Catalog, say: Say) -> Material[Any]:

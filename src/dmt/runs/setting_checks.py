@@ -190,6 +190,14 @@ def check_combinations(settings: Settings, typed: Collection[str]) -> None:
             f"schedule={settings.schedule} has none; leave it out",
         ),
         (
+            settings.shard and settings.precision == "fp16",
+            "shard=true is for bf16 and fp32; the scaled gradients of fp16 were not tried with it",
+        ),
+        (
+            settings.shard and settings.sync_batch_norm,
+            "shard=true and sync_batch_norm=true were not tried together; leave one of the two out",
+        ),
+        (
             is_single and settings.baseline == "pair",
             "baseline=pair is for a pair of peers; set baseline=equal",
         ),

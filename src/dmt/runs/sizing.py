@@ -28,11 +28,20 @@ _FEWEST_STEPS = 20  # a round
 
 
 def choose(
-    settings: Settings, material: Material[Split], sizes: Sizes, runtime: Runtime, say: Say
+    settings: Settings,
+    material: Material[Split],
+    sizes: Sizes,
+    runtime: Runtime,
+    crew: Runtime,
+    say: Say,
 ) -> Settings:
     """Settings with model, sizes and pre-training filled in, the largest that time allows.
 
     What is set already stays. Without a budget nothing is measured.
+
+    Args:
+        runtime: of all ranks.
+        crew: of those that train the same network: all, or half.
 
     Raises:
         EnvironmentFault: pre-trained weights were asked for and cannot be had.
@@ -53,7 +62,7 @@ def choose(
         return _settled(settings, chosen, material)
     groups = [[c for c in candidates if (c.weights == "none") == plain] for plain in (False, True)]
     for group in groups:
-        best = _largest_in_time(group, settings, material, sizes, runtime, say)
+        best = _largest_in_time(group, settings, material, sizes, runtime, crew, say)
         if best is not None:
             return _settled(settings, best, material)
     if not groups[1]:
@@ -70,6 +79,7 @@ def _largest_in_time(
     material: Material[Split],
     sizes: Sizes,
     runtime: Runtime,
+    crew: Runtime,
     say: Say,
 ) -> Candidate | None:
     """The last of `candidates`, from the cheapest on, that sees enough images in the budget."""
@@ -80,14 +90,16 @@ def _largest_in_time(
     for candidate in candidates:
         trial = material.filled(settings, candidate)
         try:
-            rates = _measure(trial, material, sizes, runtime)
+            rates = _measure(trial, material, sizes, runtime, crew)
         except EnvironmentFault:
             if settings.weights == "pretrained":
                 raise
             say(f"pre-trained weights of {candidate.model} cannot be had here: going on without")
             return best
         left = runtime.agree(settings.budget - (time.perf_counter() - began))
-        num_images = _workload(trial, sizes).num_steps(left, rates) * settings.batch_size
+        num_images = (
+            _workload(trial, sizes, runtime, crew).num_steps(left, rates) * settings.batch_size
+        )
         say(
             f"{candidate.model} at {candidate.image_size}×{candidate.image_size}: "
             f"{rates.weighted:.0f} images/s, {num_images:,} images a model in time"
@@ -103,6 +115,7 @@ def fill_steps(
     material: Material[Split],
     sizes: Sizes,
     runtime: Runtime,
+    crew: Runtime,
     spent: float,
     say: Say,
 ) -> Settings:
@@ -110,6 +123,7 @@ def fill_steps(
 
     Args:
         material: opened; reading it may be slower than training.
+        runtime, crew: as `choose`.
         spent: seconds of the budget that are gone already.
 
     Raises:
@@ -119,11 +133,11 @@ def fill_steps(
         return settings
     budget = settings.budget if settings.budget is not None else 1800.0
     began = time.perf_counter()
-    rates = _measure(settings, material, sizes, runtime)
+    rates = _measure(settings, material, sizes, runtime, crew)
     reading = runtime.agree(_reading_rate(settings, material))
     rates = Rates(*(min(rate, reading) for rate in rates))
     spent = runtime.agree(spent + time.perf_counter() - began)
-    workload = _workload(settings, sizes)
+    workload = _workload(settings, sizes, runtime, crew)
     steps = workload.num_steps((budget - spent) * _RESERVE, rates)
     fewest = _FEWEST_STEPS * (workload.num_rounds + 1)
     if steps < fewest:
@@ -190,16 +204,16 @@ def _has_epochs(settings: Settings, sizes: Sizes) -> bool:
 
 
 def _measure(
-    settings: Settings, material: Material[Split], sizes: Sizes, runtime: Runtime
+    settings: Settings, material: Material[Split], sizes: Sizes, runtime: Runtime, crew: Runtime
 ) -> Rates:
-    """The rates of round 0's step, of a student's step, and of labeling."""
+    """The rates of round 0's step, of a student's step, and of labeling, all of one crew."""
     shapes, num_classes = material.shapes(settings), len(material.catalog.classes)
     seconds = min(_MEASURE_LIMIT, (settings.budget or 1800.0) * _MEASURE_SHARE)
     # A plan of one step a stage, to measure just the steps that the run will take.
     stages = plan(settings.model_copy(update={"steps": 1, "folds": 0}), sizes)
     trained = [each for each in stages if isinstance(each, TrainStage) and each.role == "round"]
     kinds = {(each.model, each.preprocessing): each.peer for each in trained}
-    measured, alone = [], replace(runtime, rank=0, world_size=1, mesh=None)
+    measured, alone = [], replace(crew, rank=0, world_size=1)
     for peer in kinds.values():
         first = next(each for each in trained if each.peer == peer)
         student = next((each for each in trained if each.peer == peer and each.pseudo), first)
@@ -213,7 +227,7 @@ def _measure(
             is_dense=shapes.is_dense,
         ).to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         methods = [
-            make_method(_of_one(each, runtime.world_size), _same, _same_twice, num_classes, alone)
+            make_method(_of_one(each, crew.world_size), _same, _same_twice, num_classes, alone)
             for each in (plain, student)
         ]
         measured.append(
@@ -224,7 +238,7 @@ def _measure(
                 student.fit,
                 methods[0],
                 methods[1],
-                runtime,
+                crew,
                 seconds,
             )
         )
@@ -261,14 +275,17 @@ def _reading_rate(settings: Settings, material: Material[Split]) -> float:
     return num / max(time.perf_counter() - began, 1e-9)
 
 
-def _workload(settings: Settings, sizes: Sizes) -> Workload:
+def _workload(settings: Settings, sizes: Sizes, runtime: Runtime, crew: Runtime) -> Workload:
     num_rounds, labels_itself = num_rounds_of(settings, sizes), is_online(settings, sizes)
     num_baselines = {"equal": 1, "pair": 2}.get(settings.baseline, 0) if num_rounds else 0
+    num_peers = len(peer_names(settings))
+    if crew.world_size < runtime.world_size:  # two crews train and label as if for one peer
+        num_peers, num_baselines = 1, min(1, num_baselines)
     return Workload(
         batch_size=settings.batch_size,
         num_rounds=0 if labels_itself else num_rounds,  # of labeling
         first_share=0.0 if labels_itself else first_share(settings, num_rounds),
-        num_peers=len(peer_names(settings)),
+        num_peers=num_peers,
         num_plain_runs=num_baselines + int(bool(settings.oracle and sizes.num_hidden)),
         num_pool=sizes.num_pool,
         num_runs=settings.folds + 1,

@@ -37,18 +37,52 @@ def refuse_other_settings(settings: Settings, runtime: Runtime) -> None:
         )
 
 
-def refuse_unspreadable(stages: Sequence[Stage], num_images: int, runtime: Runtime) -> None:
+def in_groups(settings: Settings, runtime: Runtime, *, is_sharing: bool = False) -> Runtime:
+    """The ranks that train the same network as this one: all, or with `parallel_peers` half.
+
+    Args:
+        settings: of the run, the same on all ranks.
+        runtime: of all ranks.
+        is_sharing: whether other runs share what this one trains.
+
+    Raises:
+        SettingError: they cannot be halved, or a comparison cannot.
+    """
+    if not settings.parallel_peers:
+        return runtime
+    if is_sharing:
+        raise SettingError(
+            "parallel_peers=true is not for a comparison, whose runs share what they train; leave "
+            "it out"
+        )
+    if runtime.world_size > 1 and runtime.world_size % 2:
+        raise SettingError(
+            f"parallel_peers=true gives each peer half of the ranks, and there are "
+            f"{runtime.world_size}; start one more or one fewer, or leave it out"
+        )
+    return runtime.divided(2)
+
+
+def refuse_unspreadable(
+    stages: Sequence[Stage], num_images: int, runtime: Runtime, crew: Runtime
+) -> None:
     """Check that every rank has a share of the images and of every batch.
+
+    Args:
+        stages: of the run.
+        num_images: to learn from.
+        runtime: of all ranks, who label.
+        crew: of those that share a batch.
 
     Raises:
         SettingError: one would have none, or another one than the others.
     """
-    num_ranks = runtime.world_size
-    if num_images < num_ranks:
+    if num_images < runtime.world_size:
         raise SettingError(
-            f"there are {num_images} images to learn from, and {num_ranks} ranks to share them; "
-            "start fewer"
+            f"there are {num_images} images to learn from, and {runtime.world_size} ranks to share "
+            "them; start fewer"
         )
+    num_ranks = crew.world_size
     for each in stages:
         if isinstance(each, TrainStage) and each.fit.num_blocks % num_ranks:
             fit = each.fit
@@ -83,6 +117,22 @@ def refuse_other_data(data: Mapping[str, Any], runtime: Runtime) -> None:
             f"{_named(odd)} shown other data than the other ranks ({own:,} files against "
             f"{other:,}, or other contents); give all of them the same"
         )
+
+
+def refuse_other_paths(paths: Sequence[str], runtime: Runtime) -> None:
+    """Check that all ranks see the same names, before anything is measured or read.
+
+    What ranks measure together depends on how many images there are; contents are compared by
+    `refuse_other_data`, once they have been read.
+
+    Raises:
+        DataError: one sees others; on all ranks.
+    """
+    if runtime.world_size > 1:
+        seen = hashlib.sha256()
+        for path in paths:
+            seen.update(path.encode(errors="surrogateescape") + b"\0")
+        refuse_other_data({"files": paths, "sha256": seen.hexdigest()}, runtime)
 
 
 def refuse_other_folder(path: Path, runtime: Runtime) -> None:

@@ -177,13 +177,13 @@ def test_looking_for_a_cause_leaves_the_running_statistics_alone() -> None:
 
 def test_weights_are_looked_at_before_they_are_written() -> None:
     net = TinyNet()
-    refuse_unless_finite([net], 3, 8)
+    refuse_unless_finite([net], 3, 8, CPU)
     with torch.no_grad():
         net.layers[1].running_var.fill_(math.inf)
     with pytest.raises(
         NotFiniteError, match="a weight of the network is not finite at step 3 of 8"
     ):
-        refuse_unless_finite([TinyNet(), net], 3, 8)
+        refuse_unless_finite([TinyNet(), net], 3, 8, CPU)
 
 
 def test_answers_are_looked_at_before_they_are_stored() -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from dmt.data.appearance import appearance_alarms
 from dmt.data.catalog import Catalog, Part, Problem
+from dmt.data.decode import shown
 from dmt.data.duplicates import File, duplicate_alarms
 from dmt.data.fingerprint import content_hashes
 from dmt.data.splits import Parts
-from dmt.records import Alarm
+from dmt.records import DATA, Alarm
 
 _NAMES = {Part.VAL: "val", Part.TEST: "test"}
 
@@ -74,3 +75,10 @@ def data_problems(
     for alarm in alarms:
         path = alarm.about[0] if alarm.kind.startswith("duplicate") else ""
         yield Problem(alarm.kind, path, f"{alarm.message} {alarm.remedy}")
+
+
+def left_out(bad: Sequence[str]) -> str:
+    """A sentence on unreadable images that a run passes over: a few names; `data.json` has all."""
+    named = ", ".join(shown(path) for path in bad[:3])
+    more = f" and {len(bad) - 3} more, all in {DATA}" if len(bad) > 3 else ""
+    return f"left out {len(bad)} unreadable image{'s' * (len(bad) > 1)}: {named}{more}"
