@@ -158,10 +158,6 @@ def main() -> None:
     import torch
     import torch._dynamo  # the first optimizer imports it, for seconds
 
-    import dmt.api
-    import dmt.cli
-    import dmt.commands.live  # noqa: F401
-
     sklearn.datasets.load_digits()
     torch.set_num_threads(1)
     for line in sys.stdin:

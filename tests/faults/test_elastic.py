@@ -192,9 +192,9 @@ def test_ranks_become_fewer_or_more_between_two_sessions(
 @pytest.mark.distributed
 def test_four_ranks_become_two_and_two_become_four(ranks: Ranks, tmp_path: Path) -> None:
     """Stopped by SIGTERM to one of them; the steps left are those of as many from the start."""
-    words = [*WORDS, "steps=16", "checkpoint_every=1e-9"]
+    words = [*WORDS, "steps=16", "checkpoint_every=1e-9", "precision=fp32"]
 
-    def work(folder: str, num: int, *words: str, **plan: dict[int, str]) -> list[int]:
+    def work(folder: str, num: int, *words: str, **plan: dict[int, str]) -> int:
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / "plain_net.py").write_text(_NET)
         ended = ranks(tmp_path / folder, num, *words, plan=plan)
@@ -206,10 +206,7 @@ def test_four_ranks_become_two_and_two_become_four(ranks: Ranks, tmp_path: Path)
     for before, after, told in ((4, 2, "3"), (2, 4, "1")):
         folder = f"from{before}"
         assert work(folder, before, *words, **{told: {11: "SIGTERM"}}) == 143
-        state = tmp_path / folder / "run/checkpoint/state.pt"
-        tally = torch.load(state, weights_only=True)["tally"]
-        assert {len(each) for each in tally.values()} <= {before}
-        assert work(folder, after, "resume", "run") == 0
+        assert work(folder, after, *words) == 0  # go_on=true is among them
         for path in sorted((tmp_path / "always").rglob("model.safetensors")):
             ours = load_file(tmp_path / folder / path.relative_to(tmp_path / "always"))
             for name, tensor in load_file(path).items():

@@ -138,7 +138,7 @@ def test_a_lock_that_says_anything_is_only_a_file(tmp_path: Path) -> None:
 def test_a_rank_that_was_left_is_told_from_a_fault_of_ours(
     said: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*given: object) -> None:
+    def fail(*given: object, **named: object) -> None:
         raise RuntimeError(said)
 
     for name in ("all_reduce", "all_gather", "barrier"):

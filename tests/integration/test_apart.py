@@ -136,7 +136,7 @@ def test_what_one_group_cannot_do_stops_both(failing: str, ranks: Ranks, tmp_pat
     ended = ranks(tmp_path, 2, *begin(), plan={failing: {6: "fail"}, **slow})
     assert [code for code, _ in ended] == [2, 2], ended
     peer = "ab"[int(failing)]
-    pattern = rf"dmt: the gradient is not finite at step \d+ of \d+ \(peer {peer} in round 1\).*"
+    pattern = rf"dmt: the gradient is not finite at step \d+ of \d+ \(peer {peer}, round 1\).*"
     assert len(set(said(ended))) == 1, ended
     assert re.fullmatch(pattern, said(ended)[0])
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "stopped"

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.distributed
 
 WORDS = ("digits", "rounds=1", "steps=8", "model=wrn_10_1", "batch_size=16", "device=cpu",
          "student.labeled_share=0.25", "baseline=none", "data.val_per_class=2",
-         "checkpoint_every=1e-9")  # fmt: skip
+         "checkpoint_every=1e-9", "precision=fp32")  # fmt: skip
 
 
 def trained(ranks: Ranks, folder: Path, num: int, *words: str) -> Path:

@@ -147,7 +147,9 @@ class Apart:
             undone, failed = error is not None, isinstance(error, TrainingError)
             of_group = (undone, 0, failed, 0) if self._is_first else (0, undone, 0, failed)
             heard = self._pulse.hear(Word(self._stop.signal or 0, 0, *of_group))
-        if heard.signal:
+        if heard.is_first_failed or heard.is_second_failed:
+            self._stop.signal = None  # by which the failure has stopped the other group
+        elif heard.signal:
             self._stop.signal = heard.signal
         own = json.dumps(self._folder.lines if error is None else str(error))
         first, of_second = (
