@@ -17,7 +17,7 @@ from dmt import faults
 from dmt.data.pseudo_labels import COLUMNS, MANIFEST, Manifest, column_file, packed
 from dmt.errors import RunError
 from dmt.records import Record, read_json, write_bytes, write_json
-from dmt.writing import make_folder
+from dmt.records.writing import make_folder
 
 _UNDER_WAY = "shards.json"
 

@@ -22,7 +22,7 @@ from dmt.data.decode import shown
 from dmt.data.pools.path_index import PathIndex, write_index
 from dmt.errors import DataError, RunError
 from dmt.records import read_json, write_json
-from dmt.writing import make_folder, whole_file
+from dmt.records.writing import make_folder, whole_file
 
 PLACE = np.dtype("<i8")  # three of an image: number of the tar, first byte, bytes
 _NAMES, _PLACES, _DAMAGE = "names", "places.bin", "damage.json"
