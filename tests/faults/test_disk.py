@@ -22,7 +22,9 @@ from small_runs import TASKS, words_of, write_data
 
 from commands import Outcome, call, refused, tree
 from dmt import faults
+from dmt.data.pools.large import gather
 from dmt.errors import RunError
+from dmt.inference.label_parts import write_part
 from dmt.records import read_metrics
 from dmt.records.writing import append_line
 
@@ -166,6 +168,21 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     assert again.code == 0, again.err
     assert_equal(run, undisturbed)
     assert (run / "report.html").is_file()
+
+
+def test_an_index_and_a_part_on_a_full_disk_are_one_sentence_and_leave_nothing(
+    disk: Path,
+) -> None:
+    pytest.importorskip("pyarrow")
+    names = ((f"{number:0200d}.png", (0, number, 1)) for number in range(100_000))
+    with pytest.raises(RunError, match=FULL):
+        gather(disk / "index", names, [])
+    row = {"mask": ["m"], "confidence": [0.5], "disagreement": [None]}
+    rows = ({**row, "key": [os.urandom(50_000).hex()]} for _ in range(100))
+    (disk / "ballast").write_bytes(b"x" * (7 << 20))
+    with pytest.raises(RunError, match=FULL):
+        write_part(disk / "part-000000.parquet", rows, "segmentation", "shard", [])
+    assert [path.name for path in disk.iterdir()] == ["ballast"]
 
 
 def test_an_append_that_fails_half_way_leaves_whole_lines(disk: Path) -> None:

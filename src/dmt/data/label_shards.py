@@ -88,8 +88,10 @@ class LabelShards:
         """
         try:
             num = sum(
-                len(np.load(column_file(self._folder, COLUMNS[0], shard), mmap_mode="r"))
-                for shard in range(self._num)
+                len(np.load(path, mmap_mode="r", allow_pickle=False))
+                for path in (
+                    column_file(self._folder, COLUMNS[0], shard) for shard in range(self._num)
+                )
             )
         except (OSError, ValueError, EOFError) as error:
             raise RunError(

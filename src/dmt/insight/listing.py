@@ -40,6 +40,8 @@ def _yaml(value: Any) -> str:
 def list_data(data: dict[str, Any], classes: Sequence[str]) -> list[tuple[str, str]]:
     """`data.json`: name, layout, images by part, classes, hash."""
     parts = Counter(str(entry[-1]) for entry in data.get("files") or [] if entry)
+    if data.get("pool"):  # a large pool, which is told by its shards
+        parts["unlabeled"] += int(data.get("num") or 0) - parts.total()
     rows = [
         ("name", str(data.get("name") or numbers.NONE)),
         ("layout", str(data.get("layout") or numbers.NONE)),

@@ -202,7 +202,10 @@ def _interval(summary: Summary, decimals: int) -> str:
 
 
 def _part(view: RunView, part: str) -> str:
-    num = sum(entry[-1] == part for entry in view.data.get("files") or [])
+    files = view.data.get("files") or []
+    num = sum(entry[-1] == part for entry in files)
+    if part == "unlabeled" and view.data.get("pool"):  # told by its shards
+        num += int(view.data.get("num") or 0) - len(files)
     return numbers.count(num) if num else numbers.NONE
 
 

@@ -101,6 +101,11 @@ def _data(run: Path) -> dict[str, Any]:
     )
     if not is_whole:
         raise RunError(f"{path} was not written by this version of dmt; a board needs all of it")
+    if data.get("pool"):
+        raise RunError(
+            f"{path} tells most unlabeled images by their shards alone (data.large_pool), and a "
+            "board wants to know each: it cannot take this run"
+        )
     lines = ("\0".join(map(str, entry)) for entry in data["files"])
     if data["sha256"] != digest([data["layout"], *data["classes"], data["labels"], *lines]):
         raise RunError(f"{path} was edited: its hash does not belong to its content")
