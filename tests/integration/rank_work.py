@@ -127,7 +127,7 @@ def refused(runtime: Runtime, out: Path) -> list[str]:
     own = out / f"rank{runtime.rank}"
     own.mkdir(exist_ok=True)
     (own / "data.json").write_text(str(runtime.rank))
-    files = {"files": [[]] * (3 - odd), "sha256": "other" if odd else "same"}
+    files = {"num": 3 - odd, "sha256": "other" if odd else "same"}
     said = []
     for ask in (
         lambda: refuse_other_settings(settings, runtime),

@@ -90,9 +90,10 @@ def test_a_checkpoint_of_parts_is_whole(num: int, ranks: Ranks, tmp_path: Path) 
         assert losses(tmp_path / "run") == pytest.approx(losses(whole), rel=0.3)
 
 
-def test_what_parts_cannot_do_is_refused(ranks: Ranks, tmp_path: Path) -> None:
+def test_what_parts_cannot_do_is_refused() -> None:
     refused("train", [*WORDS, "shard=true", "precision=fp16"], "shard=true is for bf16 and fp32")
-    refused("train", [*WORDS, "shard=true", "sync_batch_norm=true"], "not tried together")
+    for other in ("sync_batch_norm=true", "parallel_peers=true"):
+        refused("train", [*WORDS, "shard=true", other], "not tried together")
 
 
 @pytest.mark.slow

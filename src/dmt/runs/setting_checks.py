@@ -194,6 +194,10 @@ def check_combinations(settings: Settings, typed: Collection[str]) -> None:
             "shard=true is for bf16 and fp32; the scaled gradients of fp16 were not tried with it",
         ),
         (
+            settings.shard and settings.parallel_peers,
+            "shard=true and parallel_peers=true were not tried together; leave one of the two out",
+        ),
+        (
             settings.shard and settings.sync_batch_norm,
             "shard=true and sync_batch_norm=true were not tried together; leave one of the two out",
         ),

@@ -132,7 +132,7 @@ def refuse_other_paths(paths: Sequence[str], runtime: Runtime) -> None:
         seen = hashlib.sha256()
         for path in paths:
             seen.update(path.encode(errors="surrogateescape") + b"\0")
-        refuse_other_data({"files": paths, "sha256": seen.hexdigest()}, runtime)
+        refuse_other_data({"num": len(paths), "sha256": seen.hexdigest()}, runtime)
 
 
 def refuse_other_folder(path: Path, runtime: Runtime) -> None:
