@@ -24,8 +24,9 @@ from dmt.engine.stage import Stage
 from dmt.errors import Interrupted
 from dmt.runs.setting_checks import foreign_keys
 
-_COMMON: dict[str, Any] = {"precision": "fp32", 
-    "rounds": 1, "device": "cpu", "baseline": "none", "workers": 0, "data.scale": [1, 1],
+_COMMON: dict[str, Any] = {
+    "rounds": 1, "device": "cpu", "precision": "fp32", "baseline": "none", "workers": 0,
+    "data.scale": [1, 1],
     "initial.ema_decay": 0.5, "student.ema_decay": 0.5, "student.labeled_share": 0.5,
 }  # fmt: skip
 _DATA: dict[str, tuple[str, dict[str, Any]]] = {
