@@ -1,4 +1,6 @@
-"""The pool's pseudo labels on disk: one label and one 16-bit confidence code an image.
+"""The pool's pseudo labels on disk: a label, a 16-bit confidence code and a bit an image.
+
+The bits say which images of the data set the labels are of, in their order.
 
 Written once in one pass, by each rank its part; a cut is applied when reading, so thresholds cost
 no second pass. Labels of pixels are another store's.
@@ -32,6 +34,7 @@ from dmt.records.writing import make_folder
 _MANIFEST = "manifest.json"
 _COLUMNS = ("ids", "label", "code")
 _PART = 1 << 16  # images that are looked at together
+_SPARSEST = 64  # images of the data set for one of the pool: above, numbers take less than bits
 
 
 class _Manifest(Record):
@@ -64,6 +67,7 @@ class ImageLabels:
                 ]
                 for name in _COLUMNS
             )
+            self._ids = [_unpacked(ids) for ids in self._ids]
         except (OSError, ValueError, EOFError) as error:
             raise RunError(f"the pseudo labels in {folder} cannot be read: {error}") from error
         parts = zip(self._ids, self._label, self._code, strict=True)
@@ -113,7 +117,7 @@ class ImageLabels:
         """
         smallest = np.uint8 if num_classes <= 1 << 8 else np.uint32
         columns: dict[str, NDArray[np.generic]] = {
-            "ids": ids.cpu().numpy(),
+            "ids": _packed(ids.cpu().numpy()),
             "label": label.cpu().numpy().astype(smallest),
             "code": code.cpu().numpy().astype(np.uint16),
         }
@@ -209,6 +213,22 @@ class ImageLabels:
 
     def _ties(self, ids: Tensor) -> Tensor:
         return tie_bits(self._manifest.seed, self._manifest.where, ids)
+
+
+def _packed(ids: NDArray[np.int64]) -> NDArray[np.generic]:
+    """Ascending ids as one bit for every image up to the last: uint8; others as they are."""
+    if len(ids) and ids[0] >= 0 and ids[-1] < _SPARSEST * len(ids) and (np.diff(ids) > 0).all():
+        is_there = np.zeros(int(ids[-1]) + 1, np.bool_)
+        is_there[ids] = True
+        return np.packbits(is_there)
+    return ids
+
+
+def _unpacked(column: NDArray[np.generic]) -> NDArray[np.generic]:
+    """What `_packed` was given."""
+    if column.dtype == np.uint8:
+        return np.flatnonzero(np.unpackbits(column))  # type: ignore[arg-type]
+    return column
 
 
 def _file(folder: Path, column: str, part: int) -> Path:
