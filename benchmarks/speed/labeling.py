@@ -232,7 +232,8 @@ def measure(asked: argparse.Namespace) -> list[Row]:
             rows.append(
                 Row(
                     "5", what,
-                    f"{runtime.precision}: {num / min(seconds['dmt']):,.0f}/s, {sizes[0]:,.1f} B each",
+                    f"{runtime.precision}: {num / min(seconds['dmt']):,.0f}/s, "
+                    f"{sizes[0]:,.1f} B each",
                     f"{num / min(seconds['twice']):,.0f}/s, {sizes[1]:,.0f} B each",
                     "two float32 passes, .npy",
                     f"{ratio(seconds, 'dmt', 'twice'):.2f}×, 1/{sizes[1] / sizes[0]:.1f} of the "
