@@ -1,6 +1,6 @@
 """Row 5: labeling a pool, beside two float32 passes and `.npy` planes.
 
-Run `python benchmarks/speed/labeling.py [--images 4096] [--scenes 48] [--threads 2]`. The other
+Run `python benchmarks/speed/labeling.py [--images 2048] [--scenes 48] [--threads 2]`. The other
 side goes over the pool once for the thresholds and once for the labels, as the authors do, in
 float32, and stores float32: for scenes H×W×2 an image. Ours goes over it once, in the precision
 that a run would take. Says how many bytes a label takes on either side, how many selected ones
@@ -253,7 +253,7 @@ def measure(asked: argparse.Namespace) -> list[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=4096)
+    parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--scenes", type=int, default=48)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)

@@ -74,7 +74,7 @@ def randaugment(
     Returns:
         uint8 (B, 3, H, W) on the images' device.
     """
-    if not num_operations:
+    if not num_operations or not len(images):
         return images
     low, high = magnitude
     drawn = uniform(seed, *where, "magnitude", ids, num=1)[:, 0]
