@@ -21,7 +21,7 @@ QUICK = {
     "labeling": ["--images", "256", "--scenes", "8", "--repeats", "1"],
     "peers": ["--steps", "6", "--repeats", "1", "--batch", "32"],
     "startup": ["--images", "500", "--repeats", "2"],
-    "growth": ["--sizes", "1000", "20000"],
+    "growth": ["--sizes", "10000", "100000"],
     "record": ["--steps", "10"],
 }
 WITH_THREADS = {"loss", "step", "labeling", "peers", "record"}
