@@ -17,12 +17,12 @@ from table import HEAD
 HERE = Path(__file__).parent
 QUICK = {
     "loss": ["--repeats", "3"],
-    "step": ["--batch", "64", "--repeats", "2"],
-    "labeling": ["--images", "512", "--scenes", "8", "--repeats", "2"],
-    "peers": ["--steps", "12", "--repeats", "1", "--batch", "32"],
+    "step": ["--batch", "64", "--repeats", "1"],
+    "labeling": ["--images", "256", "--scenes", "8", "--repeats", "1"],
+    "peers": ["--steps", "6", "--repeats", "1", "--batch", "32"],
     "startup": ["--images", "500", "--repeats", "2"],
-    "growth": ["--sizes", "1000", "50000"],
-    "record": ["--steps", "20"],
+    "growth": ["--sizes", "10000", "100000"],
+    "record": ["--steps", "10"],
 }
 WITH_THREADS = {"loss", "step", "labeling", "peers", "record"}
 ON_DEVICE = {"loss", "step", "peers"}

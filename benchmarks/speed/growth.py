@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from dmt.core import predict
 from dmt.data.pool import StreamPool
 from dmt.data.pseudo_labels import ImageLabels
-from dmt.engine.forward import forward
+from dmt.engine.forward import Share, forward
 from dmt.engine.order import draw
 from dmt.engine.runtime import open_runtime
 
@@ -62,7 +62,8 @@ def _one(num: int) -> None:
         )
         net, ids = Linear(), torch.arange(num)
         began = time.perf_counter()
-        found = (predict(each) for each in forward(net, pool, ids, runtime))
+        batches = Share(ids, runtime).batches
+        found = (predict(each) for each in forward(net, pool, batches, runtime))
         answers = [(each.label.int(), each.code) for each in found]
         label, code = (torch.cat(parts) for parts in zip(*answers, strict=True))
         del answers

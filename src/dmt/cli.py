@@ -27,7 +27,7 @@ from dmt.commands.printing import (
 )
 from dmt.commands.report import app as report_app
 from dmt.commands.review import app as review_app
-from dmt.engine.machine import keep_freed_memory
+from dmt.engine.machine import keep_freed_memory, sleep_while_waiting
 from dmt.errors import SettingError
 
 if TYPE_CHECKING:
@@ -363,6 +363,7 @@ def main() -> None:
     """The entry point: every outcome as an exit code (0, 1 ours, 2 yours, 130/143 stopped)."""
     end_by_sentence_at_sigterm()
     keep_freed_memory()
+    sleep_while_waiting()
     code = run_command(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # all is said; nobody is left to catch it
     sys.exit(code)

@@ -28,6 +28,7 @@ from dmt.core.random import (
     uniform_float,
 )
 from dmt.core.selection import Cut, break_ties, cut_histogram, histogram, is_selected, tie_bits
+from dmt.core.sending import sent
 from dmt.core.small_logits import small_mutual_cross_entropy
 from dmt.core.weighting import RULES, Weighted, weigh
 
@@ -62,6 +63,7 @@ __all__ = [
     "permuted",
     "permuted_by_blocks",
     "predict",
+    "sent",
     "sharpen",
     "shuffled",
     "small_mutual_cross_entropy",

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from dmt.core.random import beta_float, shuffled, uniform
+from dmt.core.sending import sent
+
+_HOST = torch.device("cpu")
 
 
 class Mix(NamedTuple):
@@ -56,7 +59,7 @@ def draw_mix(
     partner = (within + torch.arange(num_blocks).unsqueeze(1) * size).view(-1)
     if slots is not None:
         partner = partner[slots] - slots[0]
-    return Mix(partner.to(device or "cpu"), share)
+    return Mix(sent(partner, device or _HOST), share)
 
 
 class Paste(NamedTuple):
@@ -109,4 +112,4 @@ def draw_paste(
         inside.append((from_first >= 0) & (from_first < length[:, None]))
     box = inside[0][:, :, None] & inside[1][:, None, :]
     box &= (draws[:, 3] < chance)[:, None, None]
-    return Paste(partner.to(device or "cpu"), box.to(device or "cpu"))
+    return Paste(sent(partner, device or _HOST), sent(box, device or _HOST))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dmt.core.sending import sent
+
 Place = int | str | Tensor
 
 _MASK = (1 << 64) - 1
@@ -128,7 +130,7 @@ def permuted(index: Tensor, size: int, seed: int, *where: Place) -> Tensor:
     """
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     keys = [bits(seed, *where, "feistel", turn) for turn in range(_NUM_ROUNDS)]
-    keys = [key.to(index.device) for key in keys]
+    keys = [sent(key, index.device) for key in keys]
     value = _feistel(index.long(), half, keys)
     outside = value >= size
     while bool(outside.any()):

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dmt.core import sent
 from dmt.data.catalog import Catalog
 from dmt.data.decode import decode_square, fit_square, shown
 from dmt.data.pools.prints import some_of
@@ -60,7 +61,7 @@ class MemoryPool:
 
     def batch(self, ids: Tensor) -> Tensor:
         """See `Pool.batch`."""
-        return self._images.index_select(0, ids.to(self._images.device))
+        return self._images.index_select(0, sent(ids, self._images.device))
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """See `Pool.stream`; there is nothing to read ahead."""
@@ -150,7 +151,7 @@ class StreamPool:
         return torch.empty((num, 3, self.size, self.size), dtype=torch.uint8, pin_memory=is_pinned)
 
     def _on_device(self, buffer: Tensor) -> Tensor:
-        return buffer.to(self._device, non_blocking=buffer.is_pinned())
+        return sent(buffer, self._device)
 
 
 def open_pool(

@@ -1,4 +1,6 @@
-"""The pool's pseudo labels on disk: one label and one 16-bit confidence code an image.
+"""The pool's pseudo labels on disk: a label, a 16-bit confidence code and a bit an image.
+
+The bits say which images of the data set the labels are of, in their order.
 
 Written once in one pass, by each rank its part; a cut is applied when reading, so thresholds cost
 no second pass. Labels of pixels are another store's.
@@ -32,6 +34,7 @@ from dmt.records.writing import make_folder
 MANIFEST = "manifest.json"
 COLUMNS = ("ids", "label", "code")
 _PART = 1 << 16  # images that are looked at together
+_SPARSEST = 64  # images of the data set for one of the pool: above, numbers take less than bits
 
 
 class Manifest(Record):
@@ -64,6 +67,7 @@ class ImageLabels:
                 ]
                 for name in COLUMNS
             )
+            self._ids = [_unpacked(ids) for ids in self._ids]
         except (OSError, ValueError, EOFError) as error:
             raise RunError(f"the pseudo labels in {folder} cannot be read: {error}") from error
         parts = zip(self._ids, self._label, self._code, strict=True)
@@ -130,7 +134,7 @@ class ImageLabels:
             raise RunError(f"cannot write pseudo labels to {folder}: {error.strerror}") from error
         meet()
         faults.reached("labels removed")
-        for name, column in packed(ids, label, code, num_classes).items():
+        for name, column in packed(ids, label, code, num_classes, has_bits=True).items():
             write_bytes(column_file(folder, name, part), column)
         meet()
         # The manifest comes last: a store without one was cut off and is written again.
@@ -205,15 +209,37 @@ class ImageLabels:
         return tie_bits(self._manifest.seed, self._manifest.where, ids)
 
 
-def packed(ids: Tensor, label: Tensor, code: Tensor, num_classes: int) -> dict[str, bytes]:
-    """The columns as files, by their names; arguments as `ImageLabels.write` takes them."""
+def packed(
+    ids: Tensor, label: Tensor, code: Tensor, num_classes: int, *, has_bits: bool = False
+) -> dict[str, bytes]:
+    """The columns as files, by their names; arguments as `ImageLabels.write` takes them.
+
+    `has_bits` keeps ascending ids as bits, which are not mapped but held when they are read.
+    """
     smallest = np.uint8 if num_classes <= 1 << 8 else np.uint32
+    numbers = ids.cpu().numpy()
     columns: dict[str, NDArray[np.generic]] = {
-        "ids": ids.cpu().numpy(),
+        "ids": _as_bits(numbers) if has_bits else numbers,
         "label": label.cpu().numpy().astype(smallest),
         "code": code.cpu().numpy().astype(np.uint16),
     }
     return {name: to_npy(column) for name, column in columns.items()}
+
+
+def _as_bits(ids: NDArray[np.int64]) -> NDArray[np.generic]:
+    """Ascending ids as one bit for every image up to the last: uint8; others as they are."""
+    if len(ids) and ids[0] >= 0 and ids[-1] < _SPARSEST * len(ids) and (np.diff(ids) > 0).all():
+        is_there = np.zeros(int(ids[-1]) + 1, np.bool_)
+        is_there[ids] = True
+        return np.packbits(is_there)
+    return ids
+
+
+def _unpacked(column: NDArray[np.generic]) -> NDArray[np.generic]:
+    """What `_as_bits` was given."""
+    if column.dtype == np.uint8:
+        return np.flatnonzero(np.unpackbits(column))  # type: ignore[arg-type]
+    return column
 
 
 def column_file(folder: Path, column: str, part: int) -> Path:

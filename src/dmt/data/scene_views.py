@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from dmt.core.random import uniform, uniform_float
+from dmt.core.sending import sent
 from dmt.data.randaugment import brightness, color, contrast
 from dmt.errors import SettingError
 
@@ -167,7 +168,7 @@ def photometric(
     """
     if not augmentation.photometric:
         return images
-    draws = uniform(seed, stage, step, "photometric", slots, num=3).to(images.device)
+    draws = sent(uniform(seed, stage, step, "photometric", slots, num=3), images.device)
     factors = 1 + (draws * 2 - 1) * augmentation.photometric
     for number, change in enumerate((brightness, contrast, color)):
         images = change(images, factors[:, number])

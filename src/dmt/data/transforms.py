@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dmt.core.random import uniform
+from dmt.core.sending import sent
 from dmt.data.randaugment import Fill, cosine_sine, cutout, nearest, randaugment, whole
 from dmt.errors import SettingError
 
@@ -73,7 +74,7 @@ def weak(
         uint8 (B, 3, H, W) on the images' device.
     """
     height, width = images.shape[-2:]
-    draws = uniform(seed, *where, "geometry", ids, num=5).to(images.device)
+    draws = sent(uniform(seed, *where, "geometry", ids, num=5), images.device)
     flipped = draws[:, 0] < (0.5 if augmentation.flip else 0.0)
     down = _offset(draws[:, 1], augmentation.shift, height)
     right = _offset(draws[:, 2], augmentation.shift, width)
@@ -117,7 +118,7 @@ def strong(
         *where,
     )
     if augmentation.cutout:
-        centre = uniform(seed, *where, "cutout", ids, num=2).to(images.device)
+        centre = sent(uniform(seed, *where, "cutout", ids, num=2), images.device)
         share = torch.full_like(centre[:, 0], augmentation.cutout)
         view = cutout(view, share, centre, augmentation.fill)
     return view
@@ -161,7 +162,7 @@ def _bilinear(
     # grid_sample counts from −1 to 1 between the outer edges of the border pixels.
     grid = torch.stack((source_x * (2 / width), source_y * (2 / height)), dim=-1)
     if fill == "edge":
-        limit = torch.tensor([1 - 1 / width, 1 - 1 / height], device=images.device)
+        limit = sent(torch.tensor([1 - 1 / width, 1 - 1 / height]), images.device)
         grid = torch.minimum(torch.maximum(grid, -limit), limit)
     outside = 0 if fill == "edge" else fill  # grid_sample brings in zeros, so count from the fill
     sampled = F.grid_sample(images.float() - outside, grid, align_corners=False)

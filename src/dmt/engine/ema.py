@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from dmt.engine.sharding import load_parts, own
+from dmt.engine.sharding import is_part, load_parts, own
 
 
 class Ema:
@@ -26,22 +26,33 @@ class Ema:
         self.module = copy.deepcopy(module).requires_grad_(False).eval()
         self._decay = decay
         self._num_updates = 0
+        self._pairs: tuple[nn.Module, list[tuple[Tensor, Tensor]]] | None = None
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Take one step towards `module`'s present weights."""
         decay = min(self._decay, (1 + self._num_updates) / (10 + self._num_updates))
         self._num_updates += 1
-        ours, theirs = (
-            [own(each) for each in net.state_dict().values()] for net in (self.module, module)
-        )
-        # By place in memory, so that a tensor that two layers share is averaged once.
-        pairs = list({a.data_ptr(): (a, b) for a, b in zip(ours, theirs, strict=True)}.values())
+        pairs = self._pairs_with(module)
         floating = [(a, b) for a, b in pairs if a.is_floating_point()]
         torch._foreach_lerp_([a for a, _ in floating], [b for _, b in floating], 1 - decay)
         for a, b in pairs:
             if not a.is_floating_point():
                 a.copy_(b)
+
+    def _pairs_with(self, module: nn.Module) -> list[tuple[Tensor, Tensor]]:
+        """Our tensors and theirs; found once, as that takes longer than to average small ones."""
+        if self._pairs is None or self._pairs[0] is not module:
+            ours, theirs = (
+                [own(each) for each in net.state_dict().values()] for net in (self.module, module)
+            )
+            # By place in memory, so that a tensor that two layers share is averaged once.
+            places = {a.data_ptr(): (a, b) for a, b in zip(ours, theirs, strict=True)}
+            pairs = list(places.values())
+            if any(is_part(each) for each in module.parameters()):  # parts may move
+                return pairs
+            self._pairs = module, pairs
+        return self._pairs[1]
 
     def state_dict(self) -> dict[str, object]:
         """What a checkpoint keeps."""

@@ -19,6 +19,8 @@ from dmt.errors import TrainingError
 from dmt.models.norm import frozen_batch_norm
 
 _NUM_NAMED = 5
+MOST_NOTED = 64
+"""Steps that are looked at together where to look would wait for the device."""
 
 
 class NotFiniteError(TrainingError):
@@ -80,47 +82,45 @@ class NotFiniteError(TrainingError):
 
 
 class _Step(NamedTuple):
-    """A step whose gradients have not been looked at yet."""
+    """A step that was not looked at yet."""
 
-    gradient: Tensor  # its norm, a scalar on the device
+    loss: Tensor  # this rank's part, a scalar on the device
+    gradient: Tensor | None  # its norm over all ranks, likewise
     ids: Tensor
     position: Position
 
 
 class FiniteCheck:
-    """Looks at the loss and the gradient of every step, and waits for the device once a step.
+    """Looks at the loss and the gradient of every step.
 
-    The loss is looked at before backward. On the CPU, where nothing has to be waited for, a
-    gradient is looked at before the optimizer moves. On an accelerator that would wait a second
-    time, so it is looked at together with the next loss: the optimizer has moved by then, but
-    nothing of it is kept, as `settle` comes before anything is.
+    On the CPU, where nothing has to be waited for, at once: at the loss before backward, at the
+    gradient before the optimizer moves. On an accelerator that would make the host wait in every
+    step, so steps are noted and looked at together by `settle`, after `MOST_NOTED` of them and
+    before anything is recorded or kept. The optimizer has moved by then, but nothing of it stays.
 
     Args:
         runtime: for what is summed over ranks.
-        is_at_once: whether gradients are looked at in their own step.
+        is_at_once: whether a step is looked at while it is taken.
     """
 
     def __init__(self, runtime: Runtime, *, is_at_once: bool) -> None:
         self._runtime = runtime
         self._is_at_once = is_at_once
-        self._last: _Step | None = None
+        self._noted: list[_Step] = []
 
     def loss(
         self, loss: Tensor, nets: Mapping[str, nn.Module], batch: Batch, position: Position
     ) -> None:
-        """Look at this rank's part of a step's loss, and at the gradient of the step before.
+        """Take note of this rank's part of a step's loss.
 
         Raises:
-            NotFiniteError: on all ranks alike.
+            NotFiniteError: on all ranks alike; if looked at once it names the images without an
+                answer, as far as they can be told from the others.
         """
-        values = [self._runtime.sum(loss.detach())]
-        if self._last is not None:
-            values.append(self._last.gradient.to(values[0].dtype))
-        is_finite = torch.stack(values).isfinite().tolist()
-        if not is_finite[-1] and self._last is not None:
-            self._refuse_gradient(self._last)
-        self._last = None
-        if not is_finite[0]:
+        if len(self._noted) >= MOST_NOTED:
+            self.settle()
+        self._noted.append(_Step(loss.detach(), None, batch.ids, position))
+        if self._is_at_once and not bool(self._runtime.sum(loss.detach()).isfinite()):
             found = _suspects(nets, batch).to(self._runtime.device)
             ids, is_bad, is_counted = self._runtime.gather(found).cpu().unbind(1)
             is_sure = bool(is_bad.any()) and not bool(is_bad.all())
@@ -133,49 +133,72 @@ class FiniteCheck:
                 is_sure=is_sure,
             )
 
-    def gradients(self, nets: Iterable[nn.Module], batch: Batch, position: Position) -> None:
-        """Take note of the gradients of a step, summed over ranks.
+    def gradients(self, nets: Iterable[nn.Module]) -> None:
+        """Take note of the gradients of the step, summed over ranks.
 
         Raises:
-            NotFiniteError: if looked at once; else `loss` or `settle` raise it.
+            NotFiniteError: if looked at once; else `settle` raises it.
         """
         nets = list(nets)
         gradients = [own(p.grad) for net in nets for p in net.parameters() if p.grad is not None]
-        if not gradients:
-            return
-        norm = get_total_norm(gradients)
-        if any(is_part(each) for net in nets for each in net.parameters()):  # it is of this part
-            norm = self._runtime.sum(norm)
-        self._last = _Step(norm, batch.ids, position)
+        if gradients:
+            norm = get_total_norm(gradients)
+            if any(is_part(each) for net in nets for each in net.parameters()):  # of this part
+                norm = self._runtime.sum(norm)
+            self._noted[-1] = self._noted[-1]._replace(gradient=norm)
         if self._is_at_once:
             self.settle()
 
     def settle(self) -> None:
-        """Look at what was noted last: before anything is recorded or kept.
+        """Look at all that was noted: before anything is recorded or kept.
 
         Raises:
-            NotFiniteError: a gradient is not finite.
+            NotFiniteError: of the first step with a loss or a gradient that is not finite.
         """
-        last, self._last = self._last, None
-        if last is not None and not bool(last.gradient.isfinite()):
-            self._refuse_gradient(last)
+        noted, self._noted = self._noted, []
+        if not noted:
+            return
+        losses = torch.stack([each.loss for each in noted])
+        if not self._is_at_once:  # else they were looked at
+            losses = self._runtime.sum(losses)
+        nothing = torch.zeros_like(losses[0])
+        gradients = torch.stack(
+            [(nothing if each.gradient is None else each.gradient).to(losses.dtype)
+             for each in noted]
+        )  # fmt: skip
+        is_finite = torch.stack([losses, gradients], dim=1).isfinite().cpu()
+        for step, (has_loss, has_gradient) in zip(noted, is_finite.tolist(), strict=True):
+            if not (has_loss and has_gradient):
+                self._refuse("the gradient" if has_loss else "the loss", step)
 
-    def _refuse_gradient(self, step: _Step) -> None:
+    def _refuse(self, what: str, step: _Step) -> None:
         ids = self._runtime.gather(step.ids.to(self._runtime.device)).cpu().tolist()
         position = step.position
         raise NotFiniteError(
-            "the gradient", ids, len(ids), step=position.step + 1, num_steps=position.num_steps
+            what, ids, len(ids), step=position.step + 1, num_steps=position.num_steps
         )
 
 
 def refuse_unless_finite(
-    modules: Iterable[nn.Module], step: int, num_steps: int, runtime: Runtime
+    modules: Iterable[nn.Module],
+    step: int,
+    num_steps: int,
+    runtime: Runtime,
+    losses: Tensor | None = None,
 ) -> None:
     """Look at all weights before they are written.
+
+    Args:
+        modules: whose weights.
+        step, num_steps: where they are.
+        runtime: of the ranks that hold them.
+        losses: of all ranks, summed since the last record; of steps not looked at yet.
 
     Raises:
         NotFiniteError: one is not finite; on all ranks.
     """
+    if losses is not None and not bool(losses.isfinite().all()):
+        raise NotFiniteError("a loss since the last record", step=step, num_steps=num_steps)
     tensors = [
         own(tensor)
         for module in modules

@@ -185,9 +185,12 @@ def fit(
             what is one learner's behind its name and a dot. It records, saves and stops.
 
     Raises:
-        NotFiniteError: a loss is not finite, and the optimizers have not moved; or a gradient is
-            not, and `after_step` has not been told of its step with sums. A step that fp16 skips
-            to lower its scale is neither.
+        NotFiniteError: a loss or a gradient is not finite. On the CPU the optimizers have not
+            moved; elsewhere `after_step` has not been told of that step with sums. A step that
+            fp16 skips to lower its scale is neither.
+
+    On an accelerator nothing in a step waits for the device but fp16's scaler
+    (`tests/unit/engine/test_no_waiting.py`).
     """
     finite = FiniteCheck(runtime, is_at_once=runtime.device.type == "cpu")
     nets = {name: learner.net for name, learner in learners.items()}
@@ -213,7 +216,7 @@ def fit(
             runtime.sum_gradients(net)
         faults.reached("step gradients")
         if not scaler.is_enabled():
-            finite.gradients(nets.values(), batch, position)
+            finite.gradients(nets.values())
         if _move(learners, scaler):
             for learner in learners.values():
                 if learner.ema is not None:
@@ -235,7 +238,11 @@ def fit(
         is_last = position.step + 1 == position.num_steps
         if is_due or is_last:
             finite.settle()
-        after_step(position, tally.take(runtime) if is_due or is_last else None)
+        try:
+            after_step(position, tally.take(runtime) if is_due or is_last else None)
+        except NotFiniteError:
+            finite.settle()  # which may know the step and its images
+            raise
 
 
 def record_every(num_steps: int) -> int:

@@ -37,6 +37,21 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
 
 
+def sleep_while_waiting() -> bool:
+    """Let torch's threads sleep while they wait, where others want the cores; whether they will.
+
+    A thread that has done its part waits for the others by asking again and again, thousands of
+    times a step. Where a core is lent to somebody else meanwhile, the rest of them burn their time
+    on it. Asleep they take longer to go on, so it is done on a busy machine alone. It moves no bit.
+    To be called before torch is loaded; what the environment says already stays.
+    """
+    is_free = not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ)
+    if is_free and hasattr(os, "getloadavg") and os.getloadavg()[0] >= (os.cpu_count() or 1):
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        return True
+    return False
+
+
 def die_with_parent(parent: int) -> None:
     """Where the system offers it: a killed run leaves nobody behind who writes into its folder.
 

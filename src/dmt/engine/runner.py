@@ -243,11 +243,13 @@ class Runner:
         rate = ClockedRate()
 
         def save_state(next_step: int) -> None:
+            sums = tally.of_all(crew.runtime)
             refuse_unless_finite(
                 [net for each in learners.values() for net in (each.net, each.outcome)],
                 next_step,
                 stage.fit.num_steps,
                 crew.runtime,
+                sums.get("loss"),
             )
             self._folder.save_state(
                 {
@@ -256,7 +258,7 @@ class Runner:
                     "learners": {name: each.state_dict() for name, each in learners.items()},
                     "method": method.state_dict(),
                     "scaler": scaler.state_dict(),
-                    "tally": tally.of_all(crew.runtime),
+                    "tally": sums,
                     "stage_seconds": time.perf_counter() - began,
                 }
             )

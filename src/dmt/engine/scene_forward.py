@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dmt.core import sent
 from dmt.data.read_ahead import read_ahead
 from dmt.data.scenes import ScenePool
 from dmt.engine.runtime import Runtime
@@ -104,7 +105,7 @@ def forward_scenes(
     with closing(read_ahead(calls, workers)) as read:
         for batch, images in zip(batches, read, strict=True):
             # Bytes travel as they lie and are turned into planes on the device.
-            stacked = torch.from_numpy(np.stack(images)).to(runtime.device)
+            stacked = sent(torch.from_numpy(np.stack(images)), runtime.device)
             planes = stacked.permute(0, 3, 1, 2).contiguous()
             logits = scene_logits(net, planes, inference, runtime)
             yield from zip(batch, logits, strict=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from dmt.core import LossSums
+from dmt.core import LossSums, sent
 
 
 class Position(NamedTuple):
@@ -54,7 +54,7 @@ def picked(batch: Batch, places: Tensor) -> Batch:
         batch: N samples.
         places: int64 (n,) on the CPU.
     """
-    there = places.to(batch.images.device)
+    there = sent(places, batch.images.device)
     return Batch(*(column[places if column.device.type == "cpu" else there] for column in batch))
 
 

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from dmt.core import draw_mix, flat_log_softmax, sharpen, squared_error, weighted_cross_entropy
+from dmt.core import (
+    draw_mix,
+    flat_log_softmax,
+    sent,
+    sharpen,
+    squared_error,
+    weighted_cross_entropy,
+)
 from dmt.engine.step import Batch, Position, StepResult, View, Views, picked
 from dmt.methods.mutual import one_hot
 from dmt.methods.online import answer_of, ramp
@@ -76,7 +83,7 @@ class MixMatch:
         is_given = batch.is_labeled
         of_pool = (~is_given).nonzero().squeeze(1)
         learned, guess = self._guess(net, picked(batch, of_pool), position)
-        places = of_pool.to(batch.images.device)
+        places = sent(of_pool, batch.images.device)
         images = self._view(batch, position).images.float()
         images = images.index_copy(0, places, learned.float())
         target = one_hot(batch.label, self._num_classes).index_copy(0, places, guess)
@@ -93,7 +100,7 @@ class MixMatch:
             )
             images, target = mix(images), mix(target)
         logits = net(images)
-        is_given = is_given.to(images.device)
+        is_given = sent(is_given, images.device)
         weight = torch.ones_like(batch.confidence)
         unlabeled = squared_error(logits, target, ~is_given)
         scale = ramp(self._ramp_share, position)
@@ -117,13 +124,13 @@ class MixMatch:
 
     def _guess(self, net: nn.Module, pool: Batch, position: Position) -> tuple[Tensor, Tensor]:
         """The first weak view of unlabeled images, and the sharpened mean over all views."""
-        total, first = torch.zeros(()), pool.images
+        total, first = torch.zeros((), device=pool.images.device), pool.images
         for number in range(self._num_views):
             # A stage of its own for each view, so that each is drawn anew.
             weak, _ = self._views(pool, position._replace(stage=f"{position.stage}/view{number}"))
             first = weak.images if number == 0 else first
             probs = flat_log_softmax(answer_of(net, weak)).exp().squeeze(2)
-            total = total.to(probs.device) + probs
+            total = total + probs
         return first, sharpen(total / self._num_views, self._temperature)
 
     def after_step(self, nets: Mapping[str, nn.Module], position: Position) -> None:

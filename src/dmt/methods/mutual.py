@@ -17,6 +17,7 @@ from dmt.core import (
     draw_mix,
     gamma_ramp,
     mutual_cross_entropy,
+    sent,
     small_mutual_cross_entropy,
     weigh,
     weighted_cross_entropy,
@@ -101,6 +102,7 @@ class WeightedPseudoLabels:
         Departure: the authors' moves them, twice a step. Where every weight is one anyway it is
         not run.
         """
+        # `is_labeled` is on the CPU, so to ask it waits for no device.
         is_one = self._rule == "ones" or max(self._gammas) == 0
         if is_one or bool(batch.is_labeled.all()):
             label, weight = batch.label, torch.ones_like(batch.confidence)
@@ -157,7 +159,7 @@ class WeightedPseudoLabels:
 
 def _given(batch: Batch) -> Tensor:
     """bool (N, *1) on the labels' device: the label was given by a person."""
-    given = batch.is_labeled.to(batch.label.device)
+    given = sent(batch.is_labeled, batch.label.device)
     return given.view(-1, *[1] * (batch.label.ndim - 1))
 
 

@@ -122,7 +122,7 @@ class _Block(nn.Module):
         residual: Tensor = self.conv2(F.relu(self.norm2(self.conv1(active)), inplace=True))
         # A projection starts from the activated input, as in the paper; an identity does not.
         kept: Tensor = inputs if self.shortcut is None else self.shortcut(active)
-        return residual + kept
+        return residual.add_(kept)  # nobody looks at it again, and a third of the memory is saved
 
 
 def _conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dmt.core import decode_confidence, error_scores, predict
+from dmt.core import decode_confidence, error_scores, predict, sent
 from dmt.data.hidden import HiddenLabels
 from dmt.data.pool import Pool
 from dmt.data.pseudo_labels import ImageLabels
@@ -103,8 +103,8 @@ class Classification:
                 ids[row],
                 slots,
                 images,
-                label[row].to(device),
-                confidence[row].to(device),
+                sent(label[row], device),
+                sent(confidence[row], device),
                 torch.ones(len(row), dtype=torch.bool, device=device),
                 row < num_given,
             )

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dmt.core import IGNORE_INDEX, predict
+from dmt.core import IGNORE_INDEX, predict, sent
 from dmt.data.hidden import HiddenMasks
 from dmt.data.mask_splits import GivenMasks, MaskSplit, dms_mask_subsets
 from dmt.data.pixel_labels import PixelLabels, PixelLabelWriter
@@ -167,7 +167,7 @@ class Segmentation:
     def _batch(self, ids: Tensor, slots: Tensor, views: list[_View], is_given: Tensor) -> Batch:
         device = self._runtime.device
         image, label, confidence, valid = (
-            torch.from_numpy(np.stack(planes)).to(device) for planes in zip(*views, strict=True)
+            sent(torch.from_numpy(np.stack(planes)), device) for planes in zip(*views, strict=True)
         )
         return Batch(ids, slots, image, label.long(), confidence, valid, is_given)
 

@@ -55,6 +55,39 @@ def test_what_was_written_is_read(tmp_path: Path, num_classes: int) -> None:
     assert torch.equal(store.histogram(), histogram(label, code, num_classes))
 
 
+@pytest.mark.parametrize(
+    ("ids", "is_packed"),
+    [
+        (torch.arange(1000), True), (torch.arange(3, 3000, 3), True),
+        (torch.tensor([0]), True), (torch.tensor([63]), True), (torch.tensor([64]), False),
+        (torch.tensor([5, 4]), False), (torch.tensor([5, 5]), False),
+        (torch.tensor([1, 2, 10_000_000]), False), (torch.empty(0, dtype=torch.int64), False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_numbers_of_images_take_a_bit_where_they_ascend(
+    tmp_path: Path, ids: Tensor, is_packed: bool
+) -> None:
+    code = torch.arange(len(ids), dtype=torch.int32)
+    store = write(tmp_path, ids % 4, code, ids=ids)
+    assert torch.equal(store.ids, ids)
+    assert store.ids.dtype == torch.int64
+    assert (np.load(tmp_path / "ids.npy").dtype == np.uint8) == is_packed
+    if len(ids) >= 1000:
+        num_bytes = sum(each.stat().st_size for each in tmp_path.iterdir())
+        assert num_bytes < 4 * len(ids)  # of which the code takes two, the label one
+
+
+def test_a_store_with_plain_numbers_is_read(tmp_path: Path) -> None:
+    """As written by 0.1 and before."""
+    ids = torch.arange(40) + 5
+    store = write(tmp_path, ids % 4, ids.int(), ids=ids)
+    np.save(tmp_path / "ids.npy", ids.numpy())
+    before, after = store.is_selected, ImageLabels(tmp_path)
+    assert torch.equal(after.ids, ids)
+    assert torch.equal(after.is_selected, before)
+
+
 @pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("part", [1, 7, 60])
 def test_parts_of_any_size_select_the_same(

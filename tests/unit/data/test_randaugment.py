@@ -215,11 +215,13 @@ def test_an_operation_treats_each_image_alone(number: int) -> None:
 
 def test_blends_at_magnitude_five_change_nothing() -> None:
     images = pictures(16, 16)
-    strength = torch.full((len(images),), 5.0)
-    for operation in ra.OPERATIONS:
+    strength, draw = levels(images, 5.0), levels(images, 0.0)
+    for number, operation in enumerate(ra.OPERATIONS):
         if operation.name in ("Color", "Contrast", "Brightness", "Sharpness"):
-            draws = torch.zeros(len(images), 4)
-            assert torch.equal(ra._run(operation, images, strength, draws, 0), images)
+            chosen = torch.full((len(images),), number)
+            level = ra._levels(chosen, strength, draw)
+            centre = torch.zeros(len(images), 2)
+            assert torch.equal(operation.apply(images, ra.Draw(level, centre, 0)), images)
 
 
 def test_two_operations_follow_one_another() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from toys import CPU, NO_SCALER, TinyNet, make_batch, make_batches
 
 from dmt.engine.finite import (
+    MOST_NOTED,
     FiniteCheck,
     NotFiniteError,
     refuse_unless_all,
@@ -69,31 +70,50 @@ def test_a_gradient_stops_before_the_optimizer_moves() -> None:
     assert found.value.ids == tuple(range(8))
 
 
-def test_elsewhere_a_gradient_is_looked_at_with_the_next_loss() -> None:
-    """Its own step and images are named, not those in which it was noticed."""
-    net = TinyNet()
-    check = FiniteCheck(CPU, is_at_once=False)
-    for parameter in net.parameters():
-        parameter.grad = torch.full_like(parameter, math.nan)
-    first = make_batch(0)._replace(ids=torch.arange(20, 28))
-    check.gradients([net], first, Position(0, "round1/a", 4, 9))
-    with pytest.raises(NotFiniteError, match="the gradient is not finite at step 5 of 9") as found:
-        check.loss(torch.tensor(1.0), {"student": net}, make_batch(1), Position(0, "x", 5, 9))
-    assert found.value.ids == tuple(range(20, 28))
+def elsewhere() -> FiniteCheck:
+    return FiniteCheck(CPU, is_at_once=False)
 
 
-def test_what_is_kept_is_looked_at_before() -> None:
-    net = TinyNet()
-    check = FiniteCheck(CPU, is_at_once=False)
+def note(check: FiniteCheck, step: int, loss: float = 1.0, gradient: float = 0.0) -> None:
+    """A step of nine with images of its own."""
+    net, batch = TinyNet(), make_batch(0)._replace(ids=torch.arange(8) + 100 * step)
     for parameter in net.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    check.gradients([net], make_batch(0), Position(0, "x", 0, 9))
+        parameter.grad = torch.full_like(parameter, gradient)
+    check.loss(torch.tensor(loss), {"student": net}, batch, Position(0, "x", step, 99))
+    check.gradients([net])
+
+
+@pytest.mark.parametrize("bad", [{"loss": math.nan}, {"gradient": -math.inf}], ids=str)
+def test_elsewhere_steps_are_looked_at_together(bad: dict[str, float]) -> None:
+    """The first bad one and its images are named, not those in which it was noticed."""
+    check = elsewhere()
+    note(check, 0)
     check.settle()
-    next(iter(net.parameters())).grad = torch.full((8, 48), -math.inf)
-    check.gradients([net], make_batch(0), Position(0, "x", 1, 9))
-    with pytest.raises(NotFiniteError, match="at step 2 of 9"):
+    note(check, 1)
+    note(check, 2, **bad)
+    note(check, 3, loss=math.nan, gradient=math.nan)
+    what = {"loss": "the loss", "gradient": "the gradient"}[next(iter(bad))]
+    with pytest.raises(NotFiniteError, match=f"{what} is not finite at step 3 of 99") as found:
         check.settle()
+    assert found.value.ids == tuple(range(200, 208))
+    assert not found.value.is_sure
     check.settle()
+
+
+def test_elsewhere_not_too_many_are_left_unseen() -> None:
+    check = elsewhere()
+    note(check, 0, gradient=math.nan)
+    for step in range(1, MOST_NOTED):
+        note(check, step)
+    with pytest.raises(NotFiniteError, match="at step 1 of 99"):
+        note(check, MOST_NOTED)
+
+
+def test_a_checkpoint_holds_no_loss_that_was_not_seen() -> None:
+    net = TinyNet()
+    refuse_unless_finite([net], 3, 8, torch.tensor([1.0, 2.0]))
+    with pytest.raises(NotFiniteError, match="a loss since the last record is not finite"):
+        refuse_unless_finite([net], 3, 8, torch.tensor([1.0, math.nan]))
 
 
 class Dark(TinyNet):
