@@ -160,7 +160,7 @@ def talk(runtime: Runtime) -> Found:
 
 if __name__ == "__main__":
     given, place = Path(sys.argv[1]), Path(sys.argv[2])
-    ranks = open_runtime("cpu", rank_timeout=120)
+    ranks = open_runtime("cpu", "fp32", rank_timeout=120)
     found = work(given, place, ranks) | {"said": refused(ranks, place), "talk": talk(ranks)}
     torch.save(found, place / f"found{ranks.rank}.pt")
     ranks.barrier()

@@ -34,7 +34,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          "-m", "dmt", "train", str(data), *WORDS, "batch_size=4", "steps=6", "rounds=2",
-         "student.labeled_share=0.5", "workers=0", "out=run", "--json"],
+         "student.labeled_share=0.5", "workers=0", "precision=fp32", "out=run", "--json"],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -111,9 +111,9 @@ def test_elsewhere_not_too_many_are_left_unseen() -> None:
 
 def test_a_checkpoint_holds_no_loss_that_was_not_seen() -> None:
     net = TinyNet()
-    refuse_unless_finite([net], 3, 8, torch.tensor([1.0, 2.0]))
+    refuse_unless_finite([net], 3, 8, CPU, torch.tensor([1.0, 2.0]))
     with pytest.raises(NotFiniteError, match="a loss since the last record is not finite"):
-        refuse_unless_finite([net], 3, 8, torch.tensor([1.0, math.nan]))
+        refuse_unless_finite([net], 3, 8, CPU, torch.tensor([1.0, math.nan]))
 
 
 class Dark(TinyNet):
