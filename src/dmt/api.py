@@ -19,7 +19,6 @@ from dmt.config import (
 )
 from dmt.data.catalog import Catalog
 from dmt.data.layouts import open_catalog
-from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.folder import RunFolder
 from dmt.engine.listener import Listener, Quiet
 from dmt.engine.model import Model
@@ -34,6 +33,7 @@ from dmt.models.segmenters import is_segmenter
 from dmt.records import DATA, REPORT, Summary, is_finished, read_summary
 from dmt.records.data import read_data
 from dmt.runs.continuing import taken_over
+from dmt.runs.materials import with_pool
 from dmt.runs.portable import portable
 from dmt.runs.session import Session
 from dmt.runs.setting_checks import check_combinations, check_method, check_task
@@ -88,7 +88,7 @@ def train_with(
     """`train` with settings as words (`key=value`) or as a mapping with dotted keys."""
     catalog = open_catalog(data, follow_links=may_follow_links(overrides))
     settings = checked_settings(catalog, data, overrides)
-    return begin(_whole(catalog, settings), settings, listener)
+    return begin(with_pool(catalog, settings), settings, listener)
 
 
 def checked_settings(
@@ -209,23 +209,11 @@ def resume(
         if data is not None:
             settings = settings.model_copy(update={"dataset": str(data)})
         assert settings.dataset is not None
-        catalog = _whole(open_catalog(settings.dataset, follow_links=follow_links), settings)
+        catalog = with_pool(open_catalog(settings.dataset, follow_links=follow_links), settings)
         quiet = listener or Quiet()
         with tracked(quiet, settings, path, is_writer=runtime.is_writer, is_new=False) as heard:
             session = Session(catalog, settings, folder, runtime, heard, shared)
             return Run(path, heard.finish(session.go_on()))
-
-
-def _whole(catalog: Catalog, settings: Settings) -> Catalog:
-    """A run's data with the unlabeled images that it takes from elsewhere."""
-    data = settings.data
-    return with_unlabeled(
-        catalog,
-        data.unlabeled,
-        follow_links=data.follow_links,
-        large_from=data.large_pool,
-        is_skipping=settings.bad_images == "skip",
-    )
 
 
 def _refuse_beginning(path: Path) -> None:

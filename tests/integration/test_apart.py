@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from dmt.errors import SettingError
 from dmt.runs.together import in_groups
 from rank_zygote import Ranks, said
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("one_thread")]
 
 SETTINGS: dict[str, Any] = {
     "steps": 12, "rounds": 2, "model": "wrn_10_1", "batch_size": 16, "device": "cpu",
@@ -28,14 +27,6 @@ SETTINGS: dict[str, Any] = {
     "checkpoint_every": 1e-9,
 }  # fmt: skip
 CLOCK = re.compile(r"time|.*seconds|images_per_second")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -15,26 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from dmt.api import resume, train
 from dmt.engine.listener import Quiet
 from dmt.engine.stage import Stage
 from dmt.errors import EnvironmentFault, Interrupted, SettingError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS: dict[str, Any] = {
     "steps": 9, "rounds": 2, "model": "wrn_10_1", "batch_size": 16, "device": "cpu",
     "data.val_per_class": 2, "seed": 5, "schedule": "pair", "baseline": "none",
 }  # fmt: skip
 CLOCK = re.compile(r"time|.*seconds|images_per_second")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

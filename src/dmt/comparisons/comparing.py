@@ -27,7 +27,6 @@ from dmt.config import (
 from dmt.data.catalog import Catalog
 from dmt.data.fingerprint import content_hash
 from dmt.data.layouts import open_catalog
-from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.folder import RunFolder
 from dmt.engine.listener import Listener, Quiet
 from dmt.engine.stage import Stage
@@ -45,6 +44,7 @@ from dmt.records import (
 )
 from dmt.records.comparison import COMPARE, MARKDOWN, PAGE, Asked, Comparison, ComparisonRecord
 from dmt.records.writing import sweep
+from dmt.runs.materials import with_pool
 from dmt.runs.portable import portable
 from dmt.runs.session import open_material
 
@@ -114,13 +114,7 @@ def compare_with(
     wanted = {job: settings_for(job) for job in question.jobs}
     path = Path(question.out) if question.out else folder_for(catalog.name, "compare")
     first = wanted[question.jobs[0]]
-    catalog = with_unlabeled(
-        catalog,
-        first.data.unlabeled,
-        follow_links=follow_links,
-        large_from=first.data.large_pool,
-        is_skipping=first.bad_images == "skip",
-    )
+    catalog = with_pool(catalog, first, follow_links=follow_links)
     asked = Asked(
         methods=list(question.methods),
         seeds=list(question.seeds),

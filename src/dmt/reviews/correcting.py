@@ -18,7 +18,6 @@ from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
 from dmt.data.finding import COPIES
 from dmt.data.layouts import open_catalog
-from dmt.data.unlabeled import with_unlabeled
 from dmt.errors import DataError, RunError, SettingError
 from dmt.inference.using import settings_of
 from dmt.records import parse_json
@@ -26,6 +25,7 @@ from dmt.records.data import read_data
 from dmt.records.links import refuse_links
 from dmt.reviews.label_correcting import rows_by_path, write_labels
 from dmt.reviews.mask_correcting import MaskMaker, networks_of
+from dmt.runs.materials import with_pool
 
 LABELS, MASKS = f"{COPIES}.csv", "masks-corrected.csv"
 _ACTIONS = ("label", "keep", "unusable", "none")
@@ -111,7 +111,7 @@ def apply(
     elif rest is not None:
         raise SettingError(f"rest={shown(rest)} is for masks; leave it out")
     else:
-        catalog = _with_pool(catalog, settings, Path(corrections), follow_links)
+        catalog = _with_named(catalog, settings, Path(corrections), follow_links)
     found, twice = _checked(Path(corrections), catalog, maker)
     copies, in_pool = dict[str, str](), list[str]()
     if maker is None:
@@ -126,25 +126,19 @@ def apply(
     )
 
 
-def _with_pool(catalog: Catalog, settings: Settings, path: Path, follow_links: bool) -> Catalog:
+def _with_named(catalog: Catalog, settings: Settings, path: Path, follow_links: bool) -> Catalog:
     """The catalog with the images of `data.unlabeled`, where corrections name others than its own.
 
     Raises:
         DataError: the corrections cannot be read, or the pool is needed and not there.
     """
-    pool, known = settings.data.unlabeled, rows_by_path(catalog)
-    if pool is None or all(
+    known = rows_by_path(catalog)
+    if settings.data.unlabeled is None or all(
         line.path in known for line in read_corrections(path, known, is_dense=False).found
     ):
         return catalog
     try:
-        return with_unlabeled(
-            catalog,
-            pool,
-            follow_links=follow_links,
-            large_from=settings.data.large_pool,
-            is_skipping=settings.bad_images == "skip",
-        )
+        return with_pool(catalog, settings, follow_links=follow_links)
     except DataError as error:
         raise DataError(
             f"{shown(path)} names images that are not in the data's folder, and those of "

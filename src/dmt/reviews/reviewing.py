@@ -19,7 +19,6 @@ from dmt.data.catalog import Catalog
 from dmt.data.decode import shown
 from dmt.data.layouts import open_catalog
 from dmt.data.pictures import hex_colors
-from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.listener import Listener
 from dmt.errors import DataError, RunError, SettingError
 from dmt.inference.peers import (
@@ -46,6 +45,7 @@ from dmt.records.links import refuse_links
 from dmt.reviews.auditing import Answers, audit, read_answers
 from dmt.reviews.exporting import chosen_rows, export_rows, refuse_export
 from dmt.reviews.pictures import draw_rows
+from dmt.runs.materials import with_pool
 
 _MOST_SHOWN = 10_000
 
@@ -107,13 +107,7 @@ def review(
     peers = last_peers(path, settings)
     assert settings.dataset is not None
     catalog = open_catalog(settings.dataset, follow_links=follow_links)
-    catalog = with_unlabeled(
-        catalog,
-        settings.data.unlabeled,
-        follow_links=follow_links,
-        large_from=settings.data.large_pool,
-        is_skipping=settings.bad_images == "skip",
-    )
+    catalog = with_pool(catalog, settings, follow_links=follow_links)
     if catalog.prints is not None:
         raise DataError(
             f"the unlabeled images of {path} are too many for a page ({len(catalog):,}): label "

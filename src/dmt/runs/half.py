@@ -17,7 +17,7 @@ import torch
 
 from dmt.config import Settings
 from dmt.data.layouts import open_catalog
-from dmt.data.unlabeled import with_unlabeled
+from dmt.runs.materials import with_pool
 from dmt.engine.half_folder import HalfFolder
 from dmt.engine.listener import Quiet
 from dmt.engine.runtime import open_runtime
@@ -68,15 +68,8 @@ class Server:
 
 def _open(settings: Settings, folder: HalfFolder) -> Callable[[str], None]:
     assert settings.dataset is not None
-    data = settings.data
-    catalog = open_catalog(settings.dataset, follow_links=data.follow_links)
-    catalog = with_unlabeled(
-        catalog,
-        data.unlabeled,
-        follow_links=data.follow_links,
-        large_from=data.large_pool,
-        is_skipping=settings.bad_images == "skip",
-    )
+    catalog = open_catalog(settings.dataset, follow_links=settings.data.follow_links)
+    catalog = with_pool(catalog, settings)
     runtime = open_runtime(settings.device, settings.precision)
     return Session(catalog, settings, folder, runtime, Quiet()).as_half()
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from dmt.config import Settings
 from dmt.data.catalog import Catalog
 from dmt.data.splits import Parts
+from dmt.data.unlabeled import with_unlabeled
 from dmt.engine.budget import Shapes
 from dmt.engine.listener import Say
 from dmt.engine.plan import Sizes
@@ -32,6 +33,30 @@ class Candidate(NamedTuple):
     model: str
     image_size: int
     weights: str
+
+
+def with_pool(
+    catalog: Catalog, settings: Settings, *, follow_links: bool | None = None
+) -> Catalog:
+    """A run's data with the unlabeled images that it takes from elsewhere (`data.unlabeled`).
+
+    Args:
+        catalog: of the data themselves.
+        settings: of the run.
+        follow_links: whether links may leave that place; None: as the settings have it.
+
+    Raises:
+        DataError: see `with_unlabeled`.
+        RunError: likewise.
+    """
+    data = settings.data
+    return with_unlabeled(
+        catalog,
+        data.unlabeled,
+        follow_links=data.follow_links if follow_links is None else follow_links,
+        large_from=data.large_pool,
+        is_skipping=settings.bad_images == "skip",
+    )
 
 
 class Progress:

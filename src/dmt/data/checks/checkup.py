@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dmt.data.catalog import Part, Problem
-from dmt.data.checks.data_checkup import data_problems
+from dmt.data.checks.data_checkup import data_problems, found
 from dmt.data.checks.mask_checkup import check_masks
 from dmt.data.layouts import open_catalog
 from dmt.data.outliers import unlike_any_class, unreadable
@@ -42,19 +42,8 @@ def check(data: str | Path, *, follow_links: bool = False) -> dict[str, Any]:
         for path in unlike_any_class(catalog)
     ]
     counts = np.bincount(catalog.labels[is_train & is_labeled], minlength=len(catalog.classes))
-    return {
-        "task": catalog.task,
-        "name": catalog.name,
-        "layout": catalog.layout,
-        "labeled": int((is_train & is_labeled).sum()),
-        "unlabeled": int((is_train & ~is_labeled).sum()),
-        "val": int((is_labeled & (catalog.parts == Part.VAL)).sum()),
-        "test": int((is_labeled & (catalog.parts == Part.TEST)).sum()),
-        "classes": [
-            {"name": name, "count": int(count)}
-            for name, count in zip(catalog.classes, counts, strict=True)
-        ],
-        "problems": [
-            {"kind": each.kind, "path": each.path, "message": each.message} for each in problems
-        ],
-    }
+    classes = [
+        {"name": name, "count": int(count)}
+        for name, count in zip(catalog.classes, counts, strict=True)
+    ]
+    return found(catalog, classes, problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +76,26 @@ def data_problems(
     for alarm in alarms:
         path = alarm.about[0] if alarm.kind.startswith("duplicate") else ""
         yield Problem(alarm.kind, path, f"{alarm.message} {alarm.remedy}")
+
+
+def found(
+    catalog: Catalog, classes: list[dict[str, Any]], problems: Iterable[Problem]
+) -> dict[str, Any]:
+    """What `dmt check` reports of either task."""
+    is_train, is_labeled = catalog.parts == Part.TRAIN, catalog.labels >= 0
+    return {
+        "task": catalog.task,
+        "name": catalog.name,
+        "layout": catalog.layout,
+        "labeled": int((is_train & is_labeled).sum()),
+        "unlabeled": int((is_train & ~is_labeled).sum()),
+        "val": int((is_labeled & (catalog.parts == Part.VAL)).sum()),
+        "test": int((is_labeled & (catalog.parts == Part.TEST)).sum()),
+        "classes": classes,
+        "problems": [
+            {"kind": each.kind, "path": each.path, "message": each.message} for each in problems
+        ],
+    }
 
 
 def left_out(bad: Sequence[str]) -> str:

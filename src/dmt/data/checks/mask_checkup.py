@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmt.data.catalog import Catalog, Part, Problem
-from dmt.data.checks.data_checkup import data_problems
+from dmt.data.checks.data_checkup import data_problems, found
 from dmt.data.decode import shown
 from dmt.data.headers import read_header
 from dmt.data.masks import MaskScan, mask_reader, orientation_problems, scan_masks
@@ -53,24 +53,13 @@ def check_masks(catalog: Catalog, workers: int | None = None) -> dict[str, Any]:
     problems += _sizes(catalog, np.flatnonzero(is_good), workers)
     read = mask_reader(catalog, None)
     problems += data_problems(catalog, lambda row: read(row).tobytes(), bad)
-    return {
-        "task": catalog.task,
-        "name": catalog.name,
-        "layout": catalog.layout,
-        "labeled": int((is_train & is_labeled).sum()),
-        "unlabeled": int((is_train & ~is_labeled).sum()),
-        "val": int((is_labeled & (catalog.parts == Part.VAL)).sum()),
-        "test": int((is_labeled & (catalog.parts == Part.TEST)).sum()),
-        "classes": [
-            {"name": name, "count": count, "pixels": share}
-            for name, count, share in zip(
-                catalog.classes, counts.tolist(), shares.tolist(), strict=True
-            )
-        ],
-        "problems": [
-            {"kind": each.kind, "path": each.path, "message": each.message} for each in problems
-        ],
-    }
+    classes = [
+        {"name": name, "count": count, "pixels": share}
+        for name, count, share in zip(
+            catalog.classes, counts.tolist(), shares.tolist(), strict=True
+        )
+    ]
+    return found(catalog, classes, problems)
 
 
 def _no_unlabeled(catalog: Catalog) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,19 +214,29 @@ class _Tars:
         return LargeMembers(index, self._tars, self._prints)
 
 
-class _Tables:
-    """Tables that hold the images."""
+class _Parquet:
+    """What both kinds of tables share; one of its heirs says what they hold."""
 
+    kind: ClassVar[str]
     prefix = ""
 
     def __init__(self, groups: Sequence[ParquetShard]) -> None:
         self.damage: list[str] = []
         self._groups = groups
-        self._prints = _prints_of_tables(groups)
+        self._prints = [  # one of each file
+            print_of(local(place.address), place.name)
+            for place, _ in groupby(groups, key=lambda each: each.place)
+        ]
 
     def index(self) -> Path | None:
         """See `TrainingPlace.index`."""
-        return index_for(key_of("parquet", self._prints))
+        return index_for(key_of(self.kind, self._prints))
+
+
+class _Tables(_Parquet):
+    """Tables that hold the images."""
+
+    kind = "parquet"
 
     def images(self) -> Iterator[Image]:
         """See `TrainingPlace.images`."""
@@ -242,19 +252,10 @@ class _Tables:
         return Rows(self._groups, self._prints)
 
 
-class _PathTables:
+class _PathTables(_Parquet):
     """Tables that hold paths."""
 
-    prefix = ""
-
-    def __init__(self, groups: Sequence[ParquetShard]) -> None:
-        self.damage: list[str] = []
-        self._groups = groups
-        self._prints = _prints_of_tables(groups)
-
-    def index(self) -> Path | None:
-        """See `TrainingPlace.index`."""
-        return index_for(key_of("paths", self._prints))
+    kind = "paths"
 
     def images(self) -> Iterator[Image]:
         """See `TrainingPlace.images`."""
@@ -276,11 +277,3 @@ class _PathTables:
             f"{shown(self._groups[0].place.address)} names too many files for a table "
             f"({len(names):,}): write the paths into a list (.txt), or raise data.large_pool"
         )
-
-
-def _prints_of_tables(groups: Sequence[ParquetShard]) -> list[Print]:
-    """One of each file."""
-    return [
-        print_of(local(place.address), place.name)
-        for place, _ in groupby(groups, key=lambda each: each.place)
-    ]
