@@ -9,12 +9,11 @@ import hashlib
 import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dmt import faults
-from dmt.data.pseudo_labels import COLUMNS, MANIFEST, Manifest, column_file, packed
+from dmt.data.pseudo_labels import COLUMNS, MANIFEST, Manifest, column_file, packed, read_column
 from dmt.errors import RunError
 from dmt.records import Record, read_json, write_bytes, write_json
 from dmt.records.writing import make_folder
@@ -88,10 +87,7 @@ class LabelShards:
         """
         try:
             num = sum(
-                len(np.load(path, mmap_mode="r", allow_pickle=False))
-                for path in (
-                    column_file(self._folder, COLUMNS[0], shard) for shard in range(self._num)
-                )
+                len(read_column(self._folder, COLUMNS[0], shard)) for shard in range(self._num)
             )
         except (OSError, ValueError, EOFError) as error:
             raise RunError(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -61,10 +62,7 @@ class ImageLabels:
         try:
             self._manifest = Manifest.model_validate(read_json(folder / MANIFEST))
             self._ids, self._label, self._code = (
-                [
-                    np.load(column_file(folder, name, part), mmap_mode="r", allow_pickle=False)
-                    for part in range(self._manifest.num_parts)
-                ]
+                [read_column(folder, name, part) for part in range(self._manifest.num_parts)]
                 for name in COLUMNS
             )
             self._ids = [_unpacked(ids) for ids in self._ids]
@@ -240,6 +238,17 @@ def _unpacked(column: NDArray[np.generic]) -> NDArray[np.generic]:
     if column.dtype == np.uint8:
         return np.flatnonzero(np.unpackbits(column))  # type: ignore[arg-type]
     return column
+
+
+def read_column(folder: Path, column: str, part: int) -> NDArray[np.generic]:
+    """A part of a column, memory-mapped.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is anything but a plain array; `np.load` would open zips and pickles as well.
+    """
+    mapped: NDArray[np.generic] = open_memmap(column_file(folder, column, part), mode="r")
+    return mapped
 
 
 def column_file(folder: Path, column: str, part: int) -> Path:
