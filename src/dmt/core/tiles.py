@@ -18,7 +18,7 @@ Place = tuple[slice, slice]
 
 # Logits a tile. On a CPU it stays in the cache; an accelerator has no use
 # for small ones, but should not hold a copy of everything either.
-_CPU_TILE, _OTHER_TILE = 1 << 19, 1 << 24
+_CPU_TILE, _OTHER_TILE = 1 << 20, 1 << 24
 
 
 class Answer(NamedTuple):

@@ -8,10 +8,11 @@ another store's.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ from dmt.data.pixel_planes import (
     unpack_label,
     unpack_level,
 )
+from dmt.data.read_ahead import read_ahead
 from dmt.errors import RunError
 from dmt.records import write_bytes, write_json
 from dmt.records.writing import make_folder, whole_file
@@ -103,7 +105,7 @@ class PixelLabelWriter:
         place = (label * NUM_CODES + code).view(-1)
         # Not `core.histogram`: it makes all K · NUM_CODES cells anew for every image.
         self.counts.view(-1).scatter_add_(0, place, torch.ones_like(place))
-        packed = pack_label(label.numpy().astype(np.uint8))
+        packed = pack_label(label.numpy().astype(np.uint8), is_spooled=True)
         # Opened anew each time, so that a writer that is left behind holds no file.
         with self._writing(), self._files.spool.open("ab") as spool:
             spool.write(packed)
@@ -121,6 +123,7 @@ class PixelLabelWriter:
         seed: int,
         where: str,
         num_parts: int = 1,
+        workers: int = 0,
     ) -> None:
         """Cut, pack the planes and drop the spool; every part is finished with the same arguments.
 
@@ -132,6 +135,7 @@ class PixelLabelWriter:
             is_class_balanced: keep that share of every predicted class.
             seed, where: name the order of ties.
             num_parts: how many writers form the store.
+            workers: threads that pack; 0 packs in the caller's. The files are the same.
 
         Raises:
             RunError: the disk is full or may not be written; the store must be written again.
@@ -154,7 +158,7 @@ class PixelLabelWriter:
             lowest_kept=lowest_kept.tolist(),
         )
         with self._writing():
-            index, num_selected = self._pack(cut, levels, seed, where)
+            index, num_selected = self._pack(cut, levels, _Ties(cut, seed, where), workers)
             self._files.spool.unlink()
             faults.reached(f"{self._files.spool.name} removed")
             self._remove_parts_from(num_parts)
@@ -169,28 +173,35 @@ class PixelLabelWriter:
         write_json(self._files.manifest, manifest)
 
     def _pack(
-        self, cut: Cut, levels: Levels, seed: int, where: str
+        self, cut: Cut, levels: Levels, ties: _Ties, workers: int
     ) -> tuple[NDArray[np.void], Tensor]:
         """Rewrite the spool as planes: their index, and how many pixels of each class are kept."""
         index = np.zeros(len(self._added), INDEX)
         num_selected = torch.zeros(len(cut.code), dtype=torch.int64)
         offset = 0
-        ties = _Ties(cut, seed, where)
-        with self._files.spool.open("rb") as spool, whole_file(self._files.planes) as planes:
-            for row, (id, height, width, num_label) in enumerate(self._added):
-                packed = spool.read(num_label)
-                label = _to_tensor(unpack_label(packed))
-                code = _to_tensor(np.frombuffer(spool.read(2 * height * width), "<u2"))
-                level = levels.of_code[label, code]
-                level[ties.lost(id, label, code)] = levels.num_below - 1
-                num_selected += label[level >= levels.num_below].bincount(minlength=len(cut.code))
-                record = packed + pack_level(level.view(height, width).numpy())
+        with (
+            self._files.spool.open("rb") as spool,
+            whole_file(self._files.planes) as planes,
+            closing(read_ahead(self._spooled(spool, levels, ties), workers)) as packed,
+        ):
+            for row, ((id, *_), ((label, level, kept),)) in enumerate(
+                zip(self._added, packed, strict=True)
+            ):
+                num_selected += kept
+                record = label + level
                 planes.write(record)
                 faults.reached(f"{self._files.planes.name} half")
-                num_level = len(record) - num_label
-                index[row] = (id, offset, num_label, num_level, zlib.crc32(record))
+                index[row] = (id, offset, len(label), len(level), zlib.crc32(record))
                 offset += len(record)
         return index, num_selected
+
+    def _spooled(
+        self, spool: BinaryIO, levels: Levels, ties: _Ties
+    ) -> Iterator[list[Callable[[], _Packed]]]:
+        """What was added, in its order: calls, each of which packs an image."""
+        for id, height, width, num_label in self._added:
+            label, code = spool.read(num_label), spool.read(2 * height * width)
+            yield [partial(_packed, id, (height, width), label, code, levels, ties)]
 
     def _remove_parts_from(self, num_parts: int) -> None:
         """Remove what an earlier session with more ranks left; only the first part looks."""
@@ -305,14 +316,40 @@ class _Ties:
 
     def __init__(self, cut: Cut, seed: int, where: str) -> None:
         # Where all ties are kept none is looked at: at fraction 1 every pixel stays for certain.
-        self._code = torch.where(cut.tie_limit == _ALL_TIES, NUM_CODES, cut.code)
-        self._limit, self._seed, self._where = cut.tie_limit, seed, where
+        code = torch.where(cut.tie_limit == _ALL_TIES, NUM_CODES, cut.code)
+        self._code, self._limit = code.numpy(), cut.tie_limit.numpy()
+        self._seed, self._where = seed, where
 
-    def lost(self, id: int, label: Tensor, code: Tensor) -> Tensor:
-        """Positions (int64, (T,)) among the pixels (int64, (H·W,) each) of one image."""
-        tied = (code == self._code[label]).nonzero().squeeze(1)
-        ties = tie_bits(self._seed, self._where, id, tied)
-        return tied[ties >= self._limit[label[tied]]]
+    def lost(
+        self, id: int, label: NDArray[np.uint8], code: NDArray[np.uint16]
+    ) -> NDArray[np.int64]:
+        """Positions (T,) among the pixels (H·W,) of one image."""
+        tied = (code == self._code.take(label)).nonzero()[0]
+        ties = tie_bits(self._seed, self._where, id, torch.from_numpy(tied)).numpy()
+        lost: NDArray[np.int64] = tied[ties >= self._limit.take(label[tied])]
+        return lost
+
+
+class _Packed(NamedTuple):
+    """An image's planes as they are stored, and how many pixels of each class it keeps."""
+
+    label: bytes
+    level: bytes
+    num_selected: Tensor  # int64 (K,)
+
+
+def _packed(
+    id: int, size: tuple[int, int], label: bytes, code: bytes, levels: Levels, ties: _Ties
+) -> _Packed:
+    """Pack an image as it was spooled; much of the time no other thread has to wait."""
+    plane = unpack_label(label)
+    codes = np.frombuffer(code, "<u2")
+    place = plane.astype(np.int64) * NUM_CODES + codes
+    level = levels.of_code.numpy().reshape(-1).take(place)
+    level[ties.lost(id, plane, codes)] = levels.num_below - 1
+    kept = plane[level >= levels.num_below]
+    num_selected = torch.from_numpy(np.bincount(kept, minlength=len(levels.of_code)))
+    return _Packed(pack_label(plane), pack_level(level.reshape(size)), num_selected)
 
 
 def _cut(counts: Tensor, fraction: float, *, is_class_balanced: bool) -> Cut:
@@ -322,7 +359,3 @@ def _cut(counts: Tensor, fraction: float, *, is_class_balanced: bool) -> Cut:
     surest = cut_histogram(counts, 1 / int(counts.sum()), is_class_balanced=False)
     # Ties are kept by chance, which might keep none of these few.
     return surest._replace(tie_limit=torch.full_like(surest.tie_limit, _ALL_TIES))
-
-
-def _to_tensor(array: NDArray[np.generic]) -> Tensor:
-    return torch.from_numpy(array.astype(np.int64))

@@ -90,9 +90,12 @@ class Part:
         self.num_bytes = sum(path.stat().st_size for path in whole)
 
 
-def pack_label(label: NDArray[np.uint8]) -> bytes:
-    """A plane of classes: wide runs, for which PNG's filters do harm."""
-    return zlib.compress(label.tobytes())
+def pack_label(label: NDArray[np.uint8], *, is_spooled: bool = False) -> bytes:
+    """A plane of classes: wide runs, for which PNG's filters do harm.
+
+    For the spool in a quarter of the time, half as large again.
+    """
+    return zlib.compress(label.tobytes(), 1 if is_spooled else -1)
 
 
 def unpack_label(packed: bytes) -> NDArray[np.uint8]:

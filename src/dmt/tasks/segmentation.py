@@ -205,6 +205,7 @@ class Segmentation:
             seed=self._seed,
             where=stage.name,
             num_parts=runtime.world_size,
+            workers=self._workers,
         )
         runtime.barrier()
         store = PixelLabels(folder)
