@@ -27,7 +27,7 @@ TINY = ("digits", "rounds=1", "steps=8", "method=dst", "baseline=none", "model=w
 WORDS = ("train", "digits", "model=plain_net:make", "trust_code=true", "rounds=1", "steps=80",
          "initial.share=0.75", "initial.lr=0.1", "student.lr=0.02", "batch_size=32",
          "student.labeled_share=0.25", "device=cpu", "checkpoint_every=0.2", "baseline=none",
-         "data.randaugment=0", "out=run", "go_on=true")  # fmt: skip
+         "data.randaugment=0", "precision=fp32", "out=run", "go_on=true")  # fmt: skip
 _NET = """
 from torch import nn
 def make(num_classes):

@@ -143,7 +143,7 @@ def _place(name: str, otherwise: int) -> int:
 
 def _refuse_silent_launcher() -> None:
     for name, launcher in _SILENT_LAUNCHERS.items():
-        if "WORLD_SIZE" not in os.environ and os.environ.get(name, "1") not in {"", "1"}:
+        if not os.environ.get("WORLD_SIZE") and os.environ.get(name, "1") not in {"", "1"}:
             raise EnvironmentFault(
                 f"{launcher} started {os.environ[name]} processes but WORLD_SIZE is not set, so "
                 f"each would train alone; put torchrun behind {launcher} (docs/scale.md), or unset "

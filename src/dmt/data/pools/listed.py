@@ -38,8 +38,9 @@ class Folder:
         if self._limit is not None:
             normal = posixpath.normpath(path)
             if "\0" in path or os.path.isabs(path) or normal.split("/", 1)[0] == "..":
+                how = "is not relative to" if os.path.isabs(path) else "leaves"
                 raise DataError(
-                    f"{shown(path)} leaves the folder {shown(self._root)}: write paths relative to "
+                    f"{shown(path)} {how} the folder {shown(self._root)}: write paths relative to "
                     "it, or allow it with data.follow_links=true"
                 )
             parent = os.path.dirname(full)
