@@ -76,6 +76,10 @@ def test_going_on_needs_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ({"SLURM_STEP_NUM_TASKS": "4"}, ["srun started 4 processes but WORLD_SIZE is not set"]),
         (
+            {"WORLD_SIZE": "", "SLURM_STEP_NUM_TASKS": "4"},
+            ["srun started 4 processes but WORLD_SIZE is not set"],
+        ),
+        (
             {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"},
             ["the 2 ranks did not meet at 127.0.0.1:9 within 0.5 seconds", "rank_timeout="],
         ),

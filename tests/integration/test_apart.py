@@ -123,7 +123,8 @@ def test_a_rank_that_is_killed_ends_all(
 @pytest.mark.slow
 @pytest.mark.parametrize("failing", ["0", "1"])
 def test_what_one_group_cannot_do_stops_both(failing: str, ranks: Ranks, tmp_path: Path) -> None:
-    slow = {"slow": {"1" if failing == "0" else "0": 0.6}}
+    # Of four steps; words go between the groups once a second.
+    slow = {"slow": {"1" if failing == "0" else "0": 1.2}}
     ended = ranks(tmp_path, 2, *begin(), plan={failing: {6: "fail"}, **slow})
     assert [code for code, _ in ended] == [2, 2], ended
     peer = "ab"[int(failing)]

@@ -33,7 +33,7 @@ def losses(run: Path) -> list[float]:
     return [line["loss"] for line in lines if line["event"] == "step"]
 
 
-def assert_near(run: Path, other: Path) -> None:
+def assert_near(run: Path, other: Path, atol: float = 1e-5) -> None:
     """The same files with weights that differ by rounding alone, the same losses."""
     files = sorted(other.rglob("model.safetensors"))
     assert files
@@ -41,7 +41,7 @@ def assert_near(run: Path, other: Path) -> None:
         ours, theirs = load_file(run / path.relative_to(other)), load_file(path)
         assert ours.keys() == theirs.keys()
         for name, tensor in theirs.items():
-            torch.testing.assert_close(ours[name], tensor, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(ours[name], tensor, rtol=1e-4, atol=atol)
     assert losses(run) == pytest.approx(losses(other), rel=1e-3)
 
 
@@ -61,7 +61,9 @@ def test_parts_learn_what_whole_copies_do(
     words: tuple[str, ...], ranks: Ranks, tmp_path: Path
 ) -> None:
     whole = trained(ranks, tmp_path / "whole", 2, *words)
-    assert_near(trained(ranks, tmp_path / "parts", 2, *words, "shard=true"), whole)
+    # AdamW divides a gradient by its own size: one that is nothing but rounding moves by up to lr.
+    atol = 1e-3 if "student.optimizer=adamw" in words else 1e-5
+    assert_near(trained(ranks, tmp_path / "parts", 2, *words, "shard=true"), whole, atol)
 
 
 @pytest.mark.slow
