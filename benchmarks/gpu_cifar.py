@@ -149,7 +149,7 @@ def stage(given: argparse.Namespace, words: Mapping[str, Any]) -> None:
 
     for run in sorted(path.parent for path in work.glob(f"*/{CONFIG}")):
         if is_finished(run) and not (run / CORRECT).exists():
-            np.savez(run / CORRECT, **judge(run, data))
+            np.savez(run / CORRECT, allow_pickle=False, **judge(run, data))
     paths = pack(work, needed(work), given.out, "state", STATE_PIECE)
     if is_done:
         paths.append(Path(shutil.copy(work / "compare.json", given.out)))

@@ -91,7 +91,7 @@ def _works(
     stages = plan(settings, Sizes(NUM_LABELED, num_pool, 0))
     stage = next(each for each in stages if isinstance(each, TrainStage) and each.pseudo)
     labeling = next(each for each in stages if isinstance(each, LabelStage))
-    net = build(model, NUM_CLASSES, seed=0, image_size=SIDE).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = build(model, NUM_CLASSES, seed=0, image_size=SIDE).to(memory_format=torch.channels_last)
     method = make_method(stage, task.view, task.views, NUM_CLASSES, runtime)
     learner = Learner(net, stage.fit)
     store = place / f"labels{runtime.world_size}"

@@ -74,13 +74,14 @@ def _spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.1f}{sd}"
 
 
-def differences(runs: list[Figures]) -> list[str]:
-    """Paired differences of average precision by round."""
+def differences(runs: list[Figures], *, is_last_alone: bool = False) -> list[str]:
+    """Paired differences of average precision by round, or in the last one."""
     from dmt.metrics.intervals import paired_t_interval
 
     lines = []
+    numbers = sorted({number for run in runs for _, number in run})
     for first, second in PAIRS:
-        for number in sorted({number for run in runs for _, number in run}):
+        for number in numbers[-1:] if is_last_alone else numbers:
             values = [
                 run[first, number] - run[second, number]
                 for run in runs

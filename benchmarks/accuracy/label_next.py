@@ -42,6 +42,7 @@ def run(data: str, words: list[str], num: int, images: int | None, way: str, see
     from dmt import api
     from dmt.data.catalog import UNLABELED, Part
     from dmt.data.layouts import open_catalog
+    from dmt.engine.listener import Quiet
     from dmt.reviews import reviewing
 
     random = np.random.default_rng(seed)
@@ -68,7 +69,7 @@ def run(data: str, words: list[str], num: int, images: int | None, way: str, see
         ):
             path = Path(folder, "run")
             fixed = ["labels_per_class=null", "baseline=none", f"seed={seed}", f"out={path}"]
-            summary = api.train_with(data, [*fixed, "device=cpu", *words], api.Quiet()).summary
+            summary = api.train_with(data, [*fixed, "device=cpu", *words], Quiet()).summary
             errors.append(summary.ensemble)
             num_labels.append(summary.labeled)
             if round_ == ROUNDS:
@@ -76,7 +77,7 @@ def run(data: str, words: list[str], num: int, images: int | None, way: str, see
             if way == "random":
                 known |= set(unknown[:num])  # in a random order already
                 continue
-            found = reviewing.review(path, listener=api.Quiet(), show=num, device="cpu")
+            found = reviewing.review(path, listener=Quiet(), show=num, device="cpu")
             with found.table.open(newline="", encoding="utf-8") as file:
                 rows = [row for row in csv.DictReader(file) if row["section"] == "label-next"]
         if way == "least confidence":

@@ -18,7 +18,8 @@ def write_pieces(archive: Path, folder: Path, name: str, most: int) -> list[Path
     Returns:
         All of these files, the list of hashes last: without it nothing counts.
     """
-    paths, hashes = [], []
+    paths: list[Path] = []
+    hashes: list[str] = []
     with archive.open("rb") as file:
         while piece := file.read(most):
             paths.append(folder / f"{name}.{len(paths):03d}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import camvid
+import error_detection
 import seeds
 from kept import Line
 
@@ -163,6 +164,7 @@ def _by_seeds(recorded: Recorded, lines: list[Line]) -> list[str]:
         markdown_table(*_without_empty(*table(result))),
         "\n".join(f"- {text}" for text in [*said, *seeds.rarest(lines)]),
         *([recorded.note] if recorded.note else []),
+        *_wrong_labels(lines),
         f"Not measured here: {', '.join(_missing(result))}.",
     ]
 
@@ -170,7 +172,26 @@ def _by_seeds(recorded: Recorded, lines: list[Line]) -> list[str]:
 def _camvid(lines: list[Line]) -> list[str]:
     top = [CAMVID.about, f"`{CAMVID.command}`"]
     found = camvid.table(lines).strip() if lines else ""
-    return [*top, _versions(lines), found, CAMVID.note] if found else [*top, "Not measured."]
+    if not found:
+        return [*top, "Not measured."]
+    return [*top, _versions(lines), found, CAMVID.note, *_wrong_labels(lines)]
+
+
+def _wrong_labels(lines: list[Line]) -> list[str]:
+    """What finds the wrong pseudo labels of `dmt`, where its runs say so."""
+    found = [
+        error_detection.figures(line["summary"], "ap") for line in lines if line["method"] == "dmt"
+    ]
+    runs = [each for each in found if each]
+    if not runs:
+        return ["What finds wrong pseudo labels: not measured here."]
+    return [
+        "What finds wrong pseudo labels (of `dmt`, all labels of a round, mean ± sd of the average "
+        "precision in %; `share_wrong` is that of a random order; what the scores are: "
+        "[run folder](run-folder.md)):",
+        "\n".join(error_detection.table(runs)),
+        "\n".join(f"- {text}" for text in error_detection.differences(runs, is_last_alone=True)),
+    ]
 
 
 def _versions(lines: list[Line]) -> str:

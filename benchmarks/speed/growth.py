@@ -78,10 +78,10 @@ def _one(num: int) -> None:
         order = draw(len(kept), BATCH, range(STEPS), 0, "benchmark")
         for _, batch in pool.stream(kept[row] for row in order):
             net(batch)
-        batches = time.perf_counter() - began
+        stepping = time.perf_counter() - began
         peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         mapped = _resident_of(file)
-    print(json.dumps({"label": labeling / num, "step": batches / STEPS / BATCH,
+    print(json.dumps({"label": labeling / num, "step": stepping / STEPS / BATCH,
                       "memory": peak - mapped}))  # fmt: skip
 
 

@@ -55,7 +55,7 @@ class ImagePool:
         self.runtime = runtime
         self.plain = build("wrn_28_2", 10, seed=0, image_size=SIDE)
         _train(self.plain, images, truth.flatten(1).mode().values, 32, 24)
-        self.net: Network = copy.deepcopy(self.plain).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net: Network = copy.deepcopy(self.plain).to(memory_format=torch.channels_last)
 
     def ours(self, folder: Path) -> None:
         self.label(folder, self.runtime)
@@ -64,9 +64,9 @@ class ImagePool:
         batches = Share(self.ids, runtime).batches
         found = (predict(each) for each in forward(self.net, self.pool, batches, runtime))
         answers = [(each.label.int(), each.code) for each in found]
+        label, code = (torch.cat(parts) for parts in zip(*answers, strict=True))
         ImageLabels.write(
-            folder, self.ids, *(torch.cat(parts) for parts in zip(*answers, strict=True)),
-            10,
+            folder, self.ids, label, code, 10,
             fraction=FRACTION, is_class_balanced=False, seed=0, where="benchmark",
         )  # fmt: skip
 
@@ -103,7 +103,7 @@ class ScenePool:
         self.plain = build(model, NUM_CLASSES, seed=0, image_size=SCENE_SIDE, is_dense=True)
         if is_trained:
             _train(self.plain, self.images, truth, 4, 24)
-        self.net = copy.deepcopy(self.plain).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = copy.deepcopy(self.plain).to(memory_format=torch.channels_last)
 
     def ours(self, folder: Path) -> None:
         self.label(folder, self.runtime)

@@ -87,7 +87,9 @@ def measure(asked: argparse.Namespace) -> list[Row]:
     """Row 1; row 2 on CUDA, or if asked for."""
     device = asked.device
     case = Case(device)
-    losses = {"dmt": case.ours, "as written": case.as_written}
+    losses: dict[str, Callable[[Tensor], Tensor]] = {
+        "dmt": case.ours, "as written": case.as_written,
+    }  # fmt: skip
     if asked.authors is not None:
         losses["the authors' class"] = case.of_authors(asked.authors)
     rows = _rows("1", losses, case.logits, asked)

@@ -29,7 +29,7 @@ def _seconds(place: Path, asked: argparse.Namespace, *, is_parallel: bool) -> fl
     environment = os.environ | {"OMP_NUM_THREADS": str(asked.threads)}
     command = [sys.executable, "-m", "dmt", "train", asked.data, *words, "--json"]
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    times = [
+    times: list[float] = [
         json.loads(line)["time"]
         for line in (place / "metrics.jsonl").read_text().splitlines()
         if json.loads(line)["stage"].startswith(("round1", "round2"))

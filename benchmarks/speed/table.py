@@ -66,7 +66,7 @@ def peak_bytes(call: Callable[[], object], device: str = "cpu") -> int:
     with torch.profiler.profile(profile_memory=True) as profile:
         call()
     level = peak = 0
-    for event in profile.profiler.kineto_results.events():  # type: ignore[union-attr]
+    for event in profile.profiler.kineto_results.events():
         if event.name() == "[memory]":
             level += event.nbytes()
             peak = max(peak, level)

@@ -32,7 +32,7 @@ def _one(side: int, batch: int) -> None:
     keep_freed_memory()
     runtime = open_runtime("cpu", "auto")
     net = build("wrn_10_1", 10, seed=0, image_size=side)
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = net.to(memory_format=torch.channels_last)
     images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
     label = torch.arange(batch) % 10
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, fused=True)

@@ -274,10 +274,10 @@ class Segmentation:
         val, known = self._splits[stage.fold].val, self._looked_back(stage)
         if not len(val):
             return None
-        counts = self._counts(net, val)
+        counts = self._summed(net, val)
         if not counts.any():
             return None  # nothing but pixels that are left out
-        back = self._counts(net, known) if len(known) else np.zeros_like(counts)
+        back = self._summed(net, known) if len(known) else np.zeros_like(counts)
         return Score(
             _miou(counts),
             num_images=len(val),
@@ -287,10 +287,14 @@ class Segmentation:
             classes=_known(iou_per_class(counts)),
         )
 
-    def _counts(self, net: nn.Module, hidden: HiddenMasks) -> Counts:
+    def counts(self, nets: Mapping[str, nn.Module], hidden: HiddenMasks) -> dict[str, Counts]:
+        """By name, of networks and ensembles, the confusion of every image, int64 (N, K, K)."""
         num_classes = len(self.classes)
-        counts, _ = count_scenes(self._logits, {"a": net}, hidden, num_classes, self._runtime)
-        summed: Counts = counts["a"].sum(axis=0)
+        found, _ = count_scenes(self._logits, nets, hidden, num_classes, self._runtime)
+        return found
+
+    def _summed(self, net: nn.Module, hidden: HiddenMasks) -> Counts:
+        summed: Counts = self.counts({"a": net}, hidden)["a"].sum(axis=0)
         return summed
 
     def _looked_back(self, stage: TrainStage) -> HiddenMasks:
