@@ -149,7 +149,8 @@ def stage(given: argparse.Namespace, words: Mapping[str, Any]) -> None:
 
     for run in sorted(path.parent for path in work.glob(f"*/{CONFIG}")):
         if is_finished(run) and not (run / CORRECT).exists():
-            np.savez(run / CORRECT, allow_pickle=False, **judge(run, data))
+            found: dict[str, Any] = dict(judge(run, data))
+            np.savez(run / CORRECT, **found)
     paths = pack(work, needed(work), given.out, "state", STATE_PIECE)
     if is_done:
         paths.append(Path(shutil.copy(work / "compare.json", given.out)))

@@ -66,7 +66,7 @@ BY_SEEDS = (
         "CIFAR-10 (JPEG 75) at 16×16 pixels, WRN-10-1.",
         "python benchmarks/accuracy/seeds.py PATH/cifar10-jpeg --seeds {seeds} --methods {methods} "
         "--out results/cifar10-mini.jsonl recipe=cifar10-mini",
-        "At half as many steps nothing helped, as the labels were not what was short: "
+        "At half as many steps dmt did not help, as the labels were not what was short: "
         "[decision 011](decisions/011-one-schedule-over-the-run.md).",
     ),
 )
@@ -175,7 +175,7 @@ def _command(recorded: Recorded, lines: list[Line]) -> str:
     there = {line["method"] for line in lines} - {"dmt"}  # which is always run
     return recorded.command.format(
         seeds=len({line.get("seed") for line in lines}) or "N",
-        methods=",".join(name for name in PRESETS if name in there) or "M",
+        methods=",".join(name for name in PRESETS if name in there) or '""',
     )
 
 

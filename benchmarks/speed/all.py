@@ -42,6 +42,8 @@ def main() -> None:
             command += ["--threads", str(asked.threads)]
         if name in ON_DEVICE:
             command += ["--device", asked.device]
+        if name == "loss" and asked.device == "cpu":
+            command += ["--up-sample"]
         if name == "loss" and asked.authors is not None:
             command += ["--authors", str(asked.authors)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -38,7 +38,7 @@ from dmt.models.build import Network, build
 FRACTION = 0.4
 NUM_CLASSES = 6
 SIDE, SCENE_SIDE = 32, 128
-SCENE_BATCH = 12  # as the command takes this many of this size
+SCENES_AT_ONCE = 32  # at most, and an eighth of the pool: as the command has it for this size
 SMALL, LARGE = "deeplab_v2:wrn_10_1", "deeplab_v2:resnet50"
 FP32 = Runtime(torch.device("cpu"))
 
@@ -99,6 +99,7 @@ class ScenePool:
     ) -> None:
         torch.manual_seed(0)
         self.images, truth = _colours(num, 8, SCENE_SIDE)
+        self.batch = max(1, min(SCENES_AT_ONCE, num // 8))
         self.runtime = runtime
         self.plain = build(model, NUM_CLASSES, seed=0, image_size=SCENE_SIDE, is_dense=True)
         if is_trained:
@@ -110,8 +111,8 @@ class ScenePool:
 
     def label(self, folder: Path, runtime: Runtime) -> None:
         writer = PixelLabelWriter(folder, NUM_CLASSES)
-        for start in range(0, len(self.images), SCENE_BATCH):
-            images = self.images[start : start + SCENE_BATCH]
+        for start in range(0, len(self.images), self.batch):
+            images = self.images[start : start + self.batch]
             answer = predict(scene_logits(self.net, images, Inference(), runtime))
             for row, (label, code) in enumerate(zip(answer.label, answer.code, strict=True)):
                 writer.add(start + row, label, code)
@@ -122,12 +123,12 @@ class ScenePool:
 
     def twice(self, folder: Path) -> None:
         sampled: list[list[Tensor]] = [[] for _ in range(NUM_CLASSES)]
-        for start in range(0, len(self.images), SCENE_BATCH):
+        for start in range(0, len(self.images), self.batch):
             sure, label = self._probs(start).max(1)
             for each in range(NUM_CLASSES):
                 sampled[each].append(sure[label == each][::16])
         cuts = [_cut(torch.cat(each)) for each in sampled]
-        for start in range(0, len(self.images), SCENE_BATCH):
+        for start in range(0, len(self.images), self.batch):
             sure, label = self._probs(start).max(1)
             planes = torch.stack([label.float(), sure], dim=-1)
             planes[..., 0][sure <= torch.tensor(cuts)[label]] = 255
@@ -142,7 +143,7 @@ class ScenePool:
 
     def exact(self) -> Tensor:
         """What float32 confidences select in each class, however they are stored."""
-        starts = range(0, len(self.images), SCENE_BATCH)
+        starts = range(0, len(self.images), self.batch)
         answers = [self._probs(start).max(1) for start in starts]
         sure = torch.cat([each.values for each in answers])
         label = torch.cat([each.indices for each in answers])
@@ -156,7 +157,7 @@ class ScenePool:
         return is_kept
 
     def _probs(self, start: int) -> Tensor:
-        images = self.images[start : start + SCENE_BATCH]
+        images = self.images[start : start + self.batch]
         return scene_logits(self.plain, images, Inference(), FP32).softmax(1)
 
 
@@ -202,7 +203,7 @@ def _added_memory(num: int, threads: int) -> int:
 
 def _only_memory(num: int) -> None:
     """Scenes are made as they are asked for, so that what grows is the labeling's own."""
-    pool = ScenePool(SCENE_BATCH, open_runtime("cpu", "auto"), is_trained=False)
+    pool = ScenePool(4, open_runtime("cpu", "auto"), is_trained=False)
     with tempfile.TemporaryDirectory() as place:
         pool.ours(Path(place))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -215,7 +216,7 @@ def measure(asked: argparse.Namespace) -> list[Row]:
     """Row 5, of either task."""
     runtime = open_runtime("cpu", "auto")
     rows = []
-    num_large = max(SCENE_BATCH, asked.scenes // 4)
+    num_large = max(4, asked.scenes // 4)
     with tempfile.TemporaryDirectory() as place:
         for name, pool, num in (
             ("images", ImagePool(asked.images, runtime), asked.images),

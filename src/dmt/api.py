@@ -88,7 +88,7 @@ def train_with(
     """`train` with settings as words (`key=value`) or as a mapping with dotted keys."""
     catalog = open_catalog(data, follow_links=may_follow_links(overrides))
     settings = checked_settings(catalog, data, overrides)
-    return begin(with_pool(catalog, settings), settings, listener)
+    return begin(with_pool(catalog, settings, say=listener.on_note), settings, listener)
 
 
 def checked_settings(
@@ -209,8 +209,9 @@ def resume(
         if data is not None:
             settings = settings.model_copy(update={"dataset": str(data)})
         assert settings.dataset is not None
-        catalog = with_pool(open_catalog(settings.dataset, follow_links=follow_links), settings)
         quiet = listener or Quiet()
+        catalog = open_catalog(settings.dataset, follow_links=follow_links)
+        catalog = with_pool(catalog, settings, say=quiet.on_note)
         with tracked(quiet, settings, path, is_writer=runtime.is_writer, is_new=False) as heard:
             session = Session(catalog, settings, folder, runtime, heard, shared)
             return Run(path, heard.finish(session.go_on()))

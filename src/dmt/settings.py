@@ -124,7 +124,7 @@ class Data(_Group):
         4.0, ge=0, description="GB up to which the images are kept in memory on the device"
     )
     unlabeled: str | None = Field(
-        None, description="more unlabeled images: a folder, a list, tar shards (docs/pools.md)"
+        None, description="more unlabeled images: a folder, a list, shards (docs/pools.md)"
     )
     large_pool: int = Field(
         1_000_000, ge=1, description="from so many images of `unlabeled` on their names stay on "

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,12 +198,73 @@ def test_the_rest_of_a_damaged_shard_is_left_out_by_choice(
     refused("train", [*command, f"out={stopped}"], "pool-01.tar", "bad_images=skip")
 
 
+@pytest.fixture
+def store(places: Path) -> Iterator[Any]:
+    """The tars, as `memory://pool/`."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    for path in (places / "tars").iterdir():
+        memory.pipe_file(f"/pool/{path.name}", path.read_bytes())
+    yield memory
+    memory.rm("/pool", recursive=True)
+
+
+def test_shards_elsewhere_are_copied_once(
+    store: Any, places: Path, own: dict[str, bytes], tmp_path: Path, cache: Path, dmt
+) -> None:
+    def copies(run: str) -> dict[str, int]:
+        words = (f"out={tmp_path / run}", "data.unlabeled=memory://pool/*.tar")
+        outcome = dmt("train", places / "data", *SHORT, *words)
+        assert outcome.code == 0, outcome.err
+        (folder,) = cache.iterdir()
+        return {path.name: path.stat().st_ino for path in folder.glob("*.tar")}
+
+    first = copies("first")
+    assert weights(tmp_path / "first") == own
+    assert copies("second") == first
+    (tmp_path / "first" / "summary.json").unlink()
+    assert dmt("resume", tmp_path / "first").code == 0
+    assert weights(tmp_path / "first") == own
+    with tarfile.open(tmp_path / "other.tar", "w") as tar:
+        for number in range(NUM // 3):  # of the same length
+            add(tar, f"{number + 8:05d}.png", png(number + 8))
+            add(tar, f"{number + 8:05d}.cls", b"4")
+    store.pipe_file("/pool/pool-01.tar", (tmp_path / "other.tar").read_bytes())
+    store.rm("/pool/pool-02.tar")
+    third = copies("third")
+    assert third.keys() == {"pool-00.tar", "pool-01.tar"}
+    assert third["pool-00.tar"] == first["pool-00.tar"]
+    assert json.loads((tmp_path / "third" / "data.json").read_text())["num"] == 16 + NUM // 3 * 2
+    (folder,) = cache.iterdir()
+    assert (folder / "pool-01.tar").read_bytes() == (tmp_path / "other.tar").read_bytes()
+
+
+def test_what_is_refused_elsewhere(
+    store: Any, places: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_refused(address: str, *parts: str) -> None:
+        words = [*SHORT, f"out={tmp_path / 'run'}", f"data.unlabeled={address}"]
+        refused("train", [places / "data", *words], *parts)
+        assert not (tmp_path / "run").exists()
+
+    store.pipe_file("/pool/loose/1.png", png(1))
+    is_refused("memory://pool/loose", "there is no .tar or .parquet", "pack loose images")
+    for name in ("more", "other"):
+        store.pipe_file(f"/pool/{name}/pool-00.tar", b"")
+    is_refused("memory://pool/*/pool-00.tar", "names two files pool-00.tar")
+    paths = (places / "files" / "paths.parquet").read_bytes()
+    store.pipe_file("/pool/table/paths.parquet", paths)
+    is_refused("memory://pool/table", "holds paths")
+    (tmp_path / "taken").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "taken"))
+    is_refused("memory://pool/pool-00.tar", "cannot copy", "XDG_CACHE_HOME")
+
+
 @pytest.mark.parametrize(
     ("pool", "parts"),
     [
         ("nothing", ["there is no"]),
         ("empty", ["there is no image"]),
-        ("memory://x/*.tar", ["not on this machine"]),
+        ("memory://x/*.tar", ["there is no"]),
         ("cut.tar", ["truncated or damaged"]),
     ],
 )

@@ -29,6 +29,7 @@ from dmt.data.fingerprint import content_hash
 from dmt.data.layouts import open_catalog
 from dmt.engine.folder import RunFolder
 from dmt.engine.listener import Listener, Quiet
+from dmt.engine.meeting import num_started
 from dmt.engine.stage import Stage
 from dmt.errors import Interrupted, RunError, SettingError, TrainingError
 from dmt.inference.using import settings_of
@@ -102,7 +103,7 @@ def compare_with(
 ) -> Compared:
     """`compare` with all it takes as words (`key=value`) or as a mapping with dotted keys."""
     question = read_question(overrides)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if num_started() > 1:
         raise SettingError("dmt compare works in one process; start it without a launcher")
     follow_links = may_follow_links(question.settings)
     catalog = open_catalog(data, follow_links=follow_links)

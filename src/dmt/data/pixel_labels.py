@@ -182,7 +182,9 @@ class PixelLabelWriter:
         with (
             self._files.spool.open("rb") as spool,
             whole_file(self._files.planes) as planes,
-            closing(read_ahead(self._spooled(spool, levels, ties), workers)) as packed,
+            closing(
+                read_ahead(self._spooled(spool, levels, ties), workers, lookahead=max(1, workers))
+            ) as packed,
         ):
             for row, ((id, *_), ((label, level, kept),)) in enumerate(
                 zip(self._added, packed, strict=True)
@@ -344,7 +346,7 @@ def _packed(
     """Pack an image as it was spooled; much of the time no other thread has to wait."""
     plane = unpack_label(label)
     codes = np.frombuffer(code, "<u2")
-    place = plane.astype(np.int64) * NUM_CODES + codes
+    place = plane.astype(np.int32) * NUM_CODES + codes  # fewer than 2²⁴
     level = levels.of_code.numpy().reshape(-1).take(place)
     level[ties.lost(id, plane, codes)] = levels.num_below - 1
     kept = plane[level >= levels.num_below]

@@ -15,8 +15,8 @@ import numpy as np
 
 from dmt.data.catalog import UNLABELED, Catalog, Elsewhere, Part
 from dmt.data.decode import shown
+from dmt.data.pools.copies import Progress
 from dmt.data.pools.large import Names, gather, names_in_index
-from dmt.data.pools.places import is_remote
 from dmt.data.pools.training import TrainingPlace, place_of
 from dmt.errors import DataError
 
@@ -28,21 +28,23 @@ def with_unlabeled(
     follow_links: bool = False,
     large_from: int,
     is_skipping: bool = False,
+    progress: Progress | None = None,
 ) -> Catalog:
     """A catalog and the unlabeled images of another place behind its own.
 
     Args:
         catalog: of images with one label each, in files.
-        address: a folder, a list, tar shards or Parquet, as `data.pools` knows them, on this
-            machine; None: nothing is added.
+        address: a folder, a list, tar shards or Parquet, as `data.pools` knows them; shards
+            elsewhere are copied first. None: nothing is added.
         follow_links: whether links and paths may leave that place.
         large_from: from so many images on names are left on the disk.
         is_skipping: go on without the rest of a damaged shard (`Elsewhere.damage` says so).
+        progress: told how many shards of a pool elsewhere were copied, and of how many.
 
     Raises:
-        DataError: there is no such place or no image in it, it is on another machine, or the
-            catalog cannot be added to.
-        RunError: the index of a large pool cannot be written.
+        DataError: there is no such place or no image in it, or the catalog cannot be added to.
+        EnvironmentFault: a package is missing that an address elsewhere needs.
+        RunError: the index of a large pool, or a copy, cannot be written.
     """
     if address is None:
         return catalog
@@ -51,14 +53,8 @@ def with_unlabeled(
             f"data.unlabeled={shown(address)} is for images with one label each, in files, and "
             f"{catalog.name} is none such; leave it out"
         )
-    if is_remote(address):
-        raise DataError(
-            f"data.unlabeled={shown(address)} is not on this machine: copy it first (`dmt label` "
-            "reads it where it is)"
-        )
-    paths, elsewhere = _added(
-        catalog.paths, place_of(address, follow_links, is_skipping), address, large_from
-    )
+    place = place_of(address, follow_links, is_skipping, progress)
+    paths, elsewhere = _added(catalog.paths, place, address, large_from)
     num = len(elsewhere)
     return replace(
         catalog,

@@ -39,7 +39,7 @@ def meet(device: torch.device, timeout: float) -> tuple[int, int]:
     Raises:
         EnvironmentFault: the launcher's variables make no sense, or the ranks did not meet in time.
     """
-    world_size = _place("WORLD_SIZE", 1)
+    world_size = num_started()
     if world_size == 1:
         _refuse_silent_launcher()
         return 0, 1
@@ -71,6 +71,15 @@ def meet(device: torch.device, timeout: float) -> tuple[int, int]:
                 "them, with the same address, or give them longer with rank_timeout="
             ) from error
     return dist.get_rank(), world_size
+
+
+def num_started() -> int:
+    """How many processes the launcher says that there are; 1 without one.
+
+    Raises:
+        EnvironmentFault: what it says is no number.
+    """
+    return _place("WORLD_SIZE", 1)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,11 @@ class Candidate(NamedTuple):
 
 
 def with_pool(
-    catalog: Catalog, settings: Settings, *, follow_links: bool | None = None
+    catalog: Catalog,
+    settings: Settings,
+    *,
+    follow_links: bool | None = None,
+    say: Say | None = None,
 ) -> Catalog:
     """A run's data with the unlabeled images that it takes from elsewhere (`data.unlabeled`).
 
@@ -44,9 +48,11 @@ def with_pool(
         catalog: of the data themselves.
         settings: of the run.
         follow_links: whether links may leave that place; None: as the settings have it.
+        say: told how far the copying of a pool elsewhere has come.
 
     Raises:
         DataError: see `with_unlabeled`.
+        EnvironmentFault: likewise.
         RunError: likewise.
     """
     data = settings.data
@@ -56,6 +62,7 @@ def with_pool(
         follow_links=data.follow_links if follow_links is None else follow_links,
         large_from=data.large_pool,
         is_skipping=settings.bad_images == "skip",
+        progress=None if say is None else Progress(say, "copying the shards of data.unlabeled"),
     )
 
 

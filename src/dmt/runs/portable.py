@@ -6,6 +6,7 @@ import os
 import re
 
 from dmt.config import Settings
+from dmt.data.pools.places import is_remote
 
 
 def portable(settings: Settings) -> Settings:
@@ -30,7 +31,7 @@ def portable(settings: Settings) -> Settings:
                 update={
                     "follow_links": False,
                     "labeled_list": _absolute_file(data.labeled_list),
-                    "unlabeled": data.unlabeled and _whole_path(data.unlabeled),
+                    "unlabeled": _whole_address(data.unlabeled),
                 }
             ),
         }
@@ -44,6 +45,11 @@ def _absolute(dataset: str | None) -> str | None:
     if dataset.startswith("cifar10:"):
         return f"cifar10:{_whole_path(dataset.removeprefix('cifar10:'))}"
     return _whole_path(dataset)
+
+
+def _whole_address(address: str | None) -> str | None:
+    """A pool's path as a whole one; an address elsewhere is whole."""
+    return address if not address or is_remote(address) else _whole_path(address)
 
 
 def _whole_path(path: str) -> str:

@@ -19,7 +19,7 @@ from dmt.errors import DataError
 
 SHARD_SIZE = 10_000
 _LISTS = (".csv", ".txt")
-_TAR, _PARQUET = (".tar",), (".parquet", ".pq")
+TAR, PARQUET = (".tar",), (".parquet", ".pq")
 
 
 def open_files(
@@ -72,9 +72,9 @@ def open_shards(
     is_plain = not is_remote(address) and not is_pattern(address)
     if is_plain and path.is_file() and path.suffix.lower() in _LISTS:
         return None
-    places = find_places(address, (*_TAR, *_PARQUET), follow_links=follow_links)
-    tars = [each for each in places if each.name.lower().endswith(_TAR)]
-    tables = [each for each in places if each.name.lower().endswith(_PARQUET)]
+    places = find_places(address, (*TAR, *PARQUET), follow_links=follow_links)
+    tars = [each for each in places if each.name.lower().endswith(TAR)]
+    tables = [each for each in places if each.name.lower().endswith(PARQUET)]
     if tars and tables:
         raise DataError(
             f"{shown(address)} holds tar shards and Parquet files: name those that are meant, for "

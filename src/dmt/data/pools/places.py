@@ -63,6 +63,11 @@ def find_places(
         found = [
             place for each in _expanded(address) for place in _local(each, suffixes, follow_links)
         ]
+    if not found and is_remote(address):
+        raise DataError(
+            f"there is no {' or '.join(suffixes)} at {shown(address)}: correct the address, or "
+            "pack loose images into tars"
+        )
     if not found and not os.path.isdir(os.path.expanduser(address)):
         raise DataError(f"there is no {shown(address)}: correct the address of the pool")
     return sorted(found)
@@ -91,6 +96,20 @@ def opened_place(place: Place) -> Iterator[IO[bytes]]:
     except Exception as error:  # each remote file system has errors of its own
         if not (remote or isinstance(error, OSError)):
             raise
+        raise DataError(f"{shown(place.address)} cannot be read: {_told(error)}") from error
+
+
+def version_of(place: Place) -> str:
+    """What tells a remote file from what it was, as far as its file system knows.
+
+    Raises:
+        DataError: it cannot be asked.
+        EnvironmentFault: as `find_places`.
+    """
+    system = _filesystem(place.address)
+    try:
+        return f"{place.num_bytes} {system.ukey(_bare(place.address))}"
+    except Exception as error:  # as in `opened_place`
         raise DataError(f"{shown(place.address)} cannot be read: {_told(error)}") from error
 
 

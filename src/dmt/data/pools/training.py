@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dmt.data.catalog import Elsewhere, Print
 from dmt.data.decode import shown
 from dmt.data.pools import local, names_in, open_shards, root_of
+from dmt.data.pools.copies import Progress, copied
 from dmt.data.pools.large import (
     LargeFiles,
     LargeMembers,
@@ -27,6 +28,7 @@ from dmt.data.pools.large import (
 from dmt.data.pools.listed import Folder
 from dmt.data.pools.parquet_shards import ParquetShard
 from dmt.data.pools.path_index import PathIndex
+from dmt.data.pools.places import is_remote
 from dmt.data.pools.prints import print_of, prints_of_names
 from dmt.data.pools.rows import Rows
 from dmt.data.pools.tar_shards import TarShard
@@ -63,25 +65,38 @@ class TrainingPlace(Protocol):
         ...
 
 
-def place_of(address: str, follow_links: bool, is_skipping: bool) -> TrainingPlace:
-    """The place that an address means, on this machine.
+def place_of(
+    address: str, follow_links: bool, is_skipping: bool, progress: Progress | None = None
+) -> TrainingPlace:
+    """The place that an address means; of one elsewhere, its copy on this machine.
 
     Args:
         address: as `open_shards` takes it.
         follow_links: whether links and paths may leave it.
         is_skipping: go on without the rest of a tar that is damaged.
+        progress: told of the copying.
 
     Raises:
         DataError: there is none, or it cannot be read.
+        EnvironmentFault: fsspec, or its package for this scheme, is missing.
+        RunError: it cannot be copied.
     """
-    pool = open_shards(address, shard_size=1, follow_links=follow_links)
+    there = str(copied(address, progress)) if is_remote(address) else address
+    pool = open_shards(there, shard_size=1, follow_links=follow_links)
     if pool is None:
-        return _Listed(local(address), follow_links)
+        return _Listed(local(there), follow_links)
     if pool.kind == "tar":
         tars = [each for each in pool.shards if isinstance(each, TarShard)]
         return _Tars(tars, is_skipping)
     tables = [each for each in pool.shards if isinstance(each, ParquetShard)]
-    return _Tables(tables) if tables[0].holds_bytes() else _PathTables(tables)
+    if tables[0].holds_bytes():
+        return _Tables(tables)
+    if is_remote(address):
+        raise DataError(
+            f"{shown(address)} holds paths, and only images are copied from elsewhere: pack them "
+            "into the table or into tars"
+        )
+    return _PathTables(tables)
 
 
 class Files:
