@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from table import HEAD, Row
+from table import Row, print_table
 from torch import Tensor, nn
 
 from dmt.core import predict
@@ -132,9 +132,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.one is not None:
         return _one(asked.one)
-    print(HEAD)
-    for row in measure(asked):
-        print(row)
+    print_table(measure(asked))
     return None
 
 

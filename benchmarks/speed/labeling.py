@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from table import HEAD, Row, in_turns, ratio
+from table import Row, in_turns, print_table, ratio
 from torch import Tensor
 from torch.nn import functional
 
@@ -268,9 +268,7 @@ def main() -> None:
     if asked.only_memory is not None:
         return _only_memory(asked.only_memory)
     keep_freed_memory()
-    print(HEAD)
-    for row in measure(asked):
-        print(row)
+    print_table(measure(asked))
     return None
 
 

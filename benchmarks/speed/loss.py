@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from table import HEAD, Row, in_turns, module_at, peak_bytes, ratio
+from table import Row, in_turns, module_at, peak_bytes, print_table, ratio
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -161,9 +161,7 @@ def main() -> None:
     parser.add_argument("--up-sample", action="store_true", help="row 2 on a CPU too, in float32")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    print(HEAD)
-    for row in measure(asked):
-        print(row)
+    print_table(measure(asked))
 
 
 if __name__ == "__main__":

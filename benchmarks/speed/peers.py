@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from table import HEAD, Row
+from table import Row, print_table
 
 
 def _seconds(place: Path, asked: argparse.Namespace, *, is_parallel: bool) -> float:
@@ -64,9 +64,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
-    print(HEAD)
-    for row in measure(parser.parse_args()):
-        print(row)
+    print_table(measure(parser.parse_args()))
 
 
 if __name__ == "__main__":

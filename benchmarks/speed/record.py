@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from table import HEAD, Row
+from table import Row, print_table
 
 from dmt.api import train
 from dmt.config import Settings
@@ -87,9 +87,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    print(HEAD)
-    for row in measure(asked):
-        print(row)
+    print_table(measure(asked))
 
 
 if __name__ == "__main__":

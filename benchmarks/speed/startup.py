@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from table import HEAD, Row, in_turns
+from table import Row, in_turns, print_table
 
 from dmt.data.checks.checkup import check
 from dmt.data.layouts import open_catalog
@@ -62,9 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--repeats", type=int, default=3)
-    print(HEAD)
-    for row in measure(parser.parse_args()):
-        print(row)
+    print_table(measure(parser.parse_args()))
 
 
 if __name__ == "__main__":

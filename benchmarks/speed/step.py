@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from table import HEAD, Row, in_turns, ratio
+from table import Row, in_turns, print_table, ratio
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -197,9 +197,7 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     keep_freed_memory()
     rows = measure(asked)
-    print(HEAD)
-    for row in rows:
-        print(row)
+    print_table(rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import importlib.util
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +32,13 @@ class Row:
 
 
 HEAD = "| row | what | dmt | against | that one | ratio | at least |\n|---|---|---|---|---|---|---|"
+
+
+def print_table(rows: Iterable[Row]) -> None:
+    """All rows under their head."""
+    print(HEAD)
+    for row in rows:
+        print(row)
 
 
 def in_turns(

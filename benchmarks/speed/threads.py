@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from table import HEAD, Row
+from table import Row, print_table
 
 SIZES = ((8, 64), (16, 128), (32, 128))  # side of the images, batch, of wrn_10_1
 STEPS = 20
@@ -101,9 +101,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.one is not None:
         return _one(*asked.one)
-    print(HEAD)
-    for row in measure(asked):
-        print(row)
+    print_table(measure(asked))
     return None
 
 

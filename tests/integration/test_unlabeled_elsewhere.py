@@ -230,11 +230,14 @@ def test_shards_elsewhere_are_copied_once(
             add(tar, f"{number + 8:05d}.cls", b"4")
     store.pipe_file("/pool/pool-01.tar", (tmp_path / "other.tar").read_bytes())
     store.rm("/pool/pool-02.tar")
+    (folder,) = cache.iterdir()
+    begun = folder / ".pool-01.tar.999999999.tmp"  # by a process that was killed
+    begun.write_bytes(b"half")
     third = copies("third")
     assert third.keys() == {"pool-00.tar", "pool-01.tar"}
     assert third["pool-00.tar"] == first["pool-00.tar"]
     assert json.loads((tmp_path / "third" / "data.json").read_text())["num"] == 16 + NUM // 3 * 2
-    (folder,) = cache.iterdir()
+    assert not begun.exists()
     assert (folder / "pool-01.tar").read_bytes() == (tmp_path / "other.tar").read_bytes()
 
 
@@ -254,6 +257,9 @@ def test_what_is_refused_elsewhere(
     paths = (places / "files" / "paths.parquet").read_bytes()
     store.pipe_file("/pool/table/paths.parquet", paths)
     is_refused("memory://pool/table", "holds paths")
+    (folder,) = (each.parent for each in cache.glob("*/paths.parquet"))
+    (folder / "gone.parquet").mkdir()
+    is_refused("memory://pool/table", "cannot copy", "Is a directory", "XDG_CACHE_HOME")
     (tmp_path / "taken").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "taken"))
     is_refused("memory://pool/pool-00.tar", "cannot copy", "XDG_CACHE_HOME")

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from filelock import FileLock
 
@@ -19,7 +17,7 @@ from dmt.data.pools import PARQUET, TAR
 from dmt.data.pools.large import index_for
 from dmt.data.pools.places import Place, find_places, opened_place, version_of
 from dmt.errors import DataError, RunError
-from dmt.records.writing import make_folder, whole_file, write_text
+from dmt.records.writing import make_folder, sweep, whole_file, write_text
 
 Progress = Callable[[int, int], None]
 
@@ -42,20 +40,29 @@ def copied(address: str, progress: Progress | None = None) -> Path:
         RunError: the cache is full or may not be written.
     """
     places = find_places(address, (*TAR, *PARQUET))
-    twins = [name for name, num in Counter(each.name for each in places).items() if num > 1]
+    names = Counter(each.name for each in places)
+    twins = [name for name, num in names.items() if num > 1]
     if twins:
         raise DataError(f"{shown(address)} names two files {shown(twins[0])}: rename one of them")
     folder = index_for(f"copies\n{address}")
-    with _writing(address, folder):
+    try:
         make_folder(folder)
-    with FileLock(folder / ".lock"):
-        for path in folder.iterdir():
-            if not path.name.startswith(".") and path.name not in {each.name for each in places}:
-                path.unlink()
-        for number, place in enumerate(places, 1):
-            _copy(place, folder)
-            if progress is not None:
-                progress(number, len(places))
+        with FileLock(folder / ".lock"):
+            sweep(folder)
+            for path in folder.iterdir():
+                if not path.name.startswith(".") and path.name not in names:
+                    path.unlink()
+            for number, place in enumerate(places, 1):
+                _copy(place, folder)
+                if progress is not None:
+                    progress(number, len(places))
+    except (OSError, RunError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        why = getattr(cause, "strerror", None) or error
+        raise RunError(
+            f"cannot copy {shown(address)} to {shown(folder)}: {why}; free some space there, or "
+            "set XDG_CACHE_HOME to a disk with room for the pool"
+        ) from error
     return folder
 
 
@@ -64,33 +71,15 @@ def _copy(place: Place, folder: Path) -> None:
     version = version_of(place)
     if file.is_file() and beside.is_file() and beside.read_text() == version:
         return
-    with _writing(place.address, folder):
-        beside.unlink(missing_ok=True)  # so that it never speaks of another copy
-        with opened_place(place) as source, whole_file(file) as copy:
-            for content in _chunks(source, place):
-                copy.write(content)
-        write_text(beside, version)
+    beside.unlink(missing_ok=True)  # so that it never speaks of another copy
+    with whole_file(file) as copy:
+        for content in _chunks(place):
+            copy.write(content)
+    write_text(beside, version)
 
 
-def _chunks(source: IO[bytes], place: Place) -> Iterator[bytes]:
-    while True:
-        try:
-            content = source.read(_AT_ONCE)
-        except Exception as error:  # each remote file system has errors of its own
-            raise DataError(f"{shown(place.address)} cannot be read: {error}") from error
-        if not content:
-            return
-        yield content
-
-
-@contextmanager
-def _writing(address: str, folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RunError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        why = getattr(cause, "strerror", None) or error
-        raise RunError(
-            f"cannot copy {shown(address)} to {shown(folder)}: {why}; free some space there, or "
-            "set XDG_CACHE_HOME to a disk with room for the pool"
-        ) from error
+def _chunks(place: Place) -> Iterator[bytes]:
+    # In a block of its own: a failure to read is the store's, one to write is this machine's.
+    with opened_place(place) as source:
+        while content := source.read(_AT_ONCE):
+            yield content
