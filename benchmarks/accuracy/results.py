@@ -150,9 +150,9 @@ def _lines(folder: Path, name: str) -> list[Line]:
 
 
 def _by_seeds(recorded: Recorded, lines: list[Line]) -> list[str]:
-    command = _command(recorded, lines)
+    commands = _commands(recorded, lines)
     if not lines:
-        return [recorded.about, f"`{command}`", "Not measured."]
+        return [recorded.about, commands, "Not measured."]
     first, result = lines[0]["summary"], seeds.comparison(lines)
     sizes = (
         f"{first['labeled']:,} labels, {first['unlabeled']:,} unlabeled images, measured on "
@@ -161,7 +161,7 @@ def _by_seeds(recorded: Recorded, lines: list[Line]) -> list[str]:
     said = [sentence(pair, result) for pair in result.pairs]
     return [
         f"{recorded.about} {sizes} {_versions(lines)}",
-        f"`{command}`",
+        commands,
         markdown_table(*_without_empty(*table(result))),
         "\n".join(f"- {text}" for text in [*said, *seeds.rarest(lines)]),
         *([recorded.note] if recorded.note else []),
@@ -170,17 +170,26 @@ def _by_seeds(recorded: Recorded, lines: list[Line]) -> list[str]:
     ]
 
 
-def _command(recorded: Recorded, lines: list[Line]) -> str:
-    """What makes these lines."""
-    there = {line["method"] for line in lines} - {"dmt"}  # which is always run
-    return recorded.command.format(
-        seeds=len({line.get("seed") for line in lines}) or "N",
-        methods=",".join(name for name in PRESETS if name in there) or '""',
-    )
+def _commands(recorded: Recorded, lines: list[Line]) -> str:
+    """What makes these lines: a command for all methods that have as many seeds."""
+    seeds_of: dict[str, int] = dict.fromkeys(PRESETS, 0)
+    for line in lines:
+        seeds_of[line["method"]] += 1
+    del seeds_of["dmt"]  # which is always run
+    counts = sorted(set(seeds_of.values()) - {0}, reverse=True) or [0]
+    commands = [
+        recorded.command.format(
+            seeds=count or "N",
+            methods=",".join(name for name, num in seeds_of.items() if count and num == count)
+            or '""',
+        )
+        for count in counts
+    ]
+    return "\n\n".join(f"`{command}`" for command in commands)
 
 
 def _camvid(lines: list[Line]) -> list[str]:
-    top = [CAMVID.about, f"`{_command(CAMVID, lines)}`"]
+    top = [CAMVID.about, _commands(CAMVID, lines)]
     found = camvid.table(lines).strip() if lines else ""
     if not found:
         return [*top, "Not measured."]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -50,3 +51,19 @@ def test_records_of_dmt_compare_are_taken_too(tmp_path: Path) -> None:
     assert "| supervised | " in text
     assert "3 seeds, torch 2.15, a machine." in text
     assert "unfinished" not in text
+
+
+def test_methods_of_fewer_seeds_have_a_command_and_a_note_of_their_own(tmp_path: Path) -> None:
+    lines = (ROOT / "results" / "digits.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    kept = [each for each in records if each["method"] in ("dmt", "mutual") and each["seed"] < 3]
+    alone = [each for each in records if each["method"] == "fixmatch" and each["seed"] == 0]
+    text = "".join(json.dumps(each) + "\n" for each in [*kept, *alone])
+    (tmp_path / "digits.jsonl").write_text(text, encoding="utf-8")
+    told = page(tmp_path)
+    assert "digits --seeds 3 --methods mutual --out" in told
+    assert "digits --seeds 1 --methods fixmatch --out" in told
+    (row,) = (line for line in told.splitlines() if line.startswith("| fixmatch |"))
+    assert row.startswith(f"| fixmatch | {alone[0]['summary']['peers']['a']:.2f} (1 seed) |")
+    assert "fixmatch − supervised: " in told
+    assert "on one seed, which has no interval: cannot tell." in told

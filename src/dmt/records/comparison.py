@@ -129,10 +129,14 @@ def table(result: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def spread(result: MethodResult) -> str:
-    """Mean ± standard deviation, as far as there are any."""
+    """Mean ± standard deviation, as far as there are any, and of how many seeds if not of all."""
     if result.mean is None:
         return NONE
-    return f"{result.mean:.2f}" + ("" if result.sd is None else f" ± {result.sd:.2f}")
+    text = f"{result.mean:.2f}" + ("" if result.sd is None else f" ± {result.sd:.2f}")
+    num = sum(value is not None for value in result.values)
+    if num == len(result.values):
+        return text
+    return f"{text} ({num} seed{'s' if num > 1 else ''})"
 
 
 def answer(pair: PairResult, metric: str) -> Literal["better", "worse", "unclear"]:

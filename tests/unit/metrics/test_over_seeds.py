@@ -6,7 +6,7 @@ import pytest
 
 from dmt.metrics.over_seeds import Entry, compare_methods, mean_gap_closed
 from dmt.records import Difference
-from dmt.records.comparison import Seen
+from dmt.records.comparison import Seen, table
 
 
 def entries(values: dict[str, list[float | None]], supervised: list[float] | None = None):
@@ -143,3 +143,9 @@ def test_labels_are_compared_apart() -> None:
     result = compared(found, 2)
     assert result.labels == [40, 80]
     assert [(p.labels, p.difference) for p in result.pairs] == [(40, -0.5), (80, -0.5)]
+
+
+def test_a_mean_of_fewer_seeds_says_of_how_many() -> None:
+    values = {"supervised": [10, 12, 11], "dmt": [7, 8, None], "dst": [8, None, None]}
+    _, rows = table(compared(entries(values)))
+    assert [row[1] for row in rows] == ["11.00 ± 1.00", "7.50 ± 0.71 (2 seeds)", "8.00 (1 seed)"]
