@@ -175,16 +175,13 @@ def _commands(recorded: Recorded, lines: list[Line]) -> str:
     seeds_of: dict[str, int] = dict.fromkeys(PRESETS, 0)
     for line in lines:
         seeds_of[line["method"]] += 1
-    del seeds_of["dmt"]  # which is always run
-    counts = sorted(set(seeds_of.values()) - {0}, reverse=True) or [0]
-    commands = [
-        recorded.command.format(
-            seeds=count or "N",
-            methods=",".join(name for name, num in seeds_of.items() if count and num == count)
-            or '""',
+    commands = []
+    for count in sorted(set(seeds_of.values()) - {0}, reverse=True) or [0]:
+        # `dmt` is always run.
+        beside = [name for name, num in seeds_of.items() if name != "dmt" and 0 < num == count]
+        commands.append(
+            recorded.command.format(seeds=count or "N", methods=",".join(beside) or '""')
         )
-        for count in counts
-    ]
     return "\n\n".join(f"`{command}`" for command in commands)
 
 
