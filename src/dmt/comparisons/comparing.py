@@ -115,7 +115,7 @@ def compare_with(
     wanted = {job: settings_for(job) for job in question.jobs}
     path = Path(question.out) if question.out else folder_for(catalog.name, "compare")
     first = wanted[question.jobs[0]]
-    catalog = with_pool(catalog, first, follow_links=follow_links)
+    catalog = with_pool(catalog, first, follow_links=follow_links, say=listener.on_note)
     asked = Asked(
         methods=list(question.methods),
         seeds=list(question.seeds),

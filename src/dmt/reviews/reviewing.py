@@ -107,7 +107,7 @@ def review(
     peers = last_peers(path, settings)
     assert settings.dataset is not None
     catalog = open_catalog(settings.dataset, follow_links=follow_links)
-    catalog = with_pool(catalog, settings, follow_links=follow_links)
+    catalog = with_pool(catalog, settings, follow_links=follow_links, say=listener.on_note)
     if catalog.prints is not None:
         raise DataError(
             f"the unlabeled images of {path} are too many for a page ({len(catalog):,}): label "
