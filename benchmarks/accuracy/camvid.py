@@ -84,13 +84,15 @@ def _held_out(path: Path) -> tuple[dict[str, Any], Any]:
 
 
 def table(lines: list[Line]) -> str:
-    """By drive: mean IoU, IoU by class, and differences with intervals over blocks."""
+    """By drive: mean IoU, IoU by class, and differences with intervals over blocks; then over
+    all drives."""
     import numpy as np
 
     from dmt.engine.plan import PRESETS
     from dmt.metrics.confusion import iou_per_class, mean_iou
 
     rows: list[str] = []
+    by_drive: list[dict[str, float]] = []
     for drive in DRIVES:
         found = {
             name: np.array(blocks, dtype=np.int64)
@@ -124,27 +126,44 @@ def table(lines: list[Line]) -> str:
             rows.append(f"| {name} | " + " | ".join(cells) + " |")
         rows.append("")
         rows += [f"- {text}" for text in differences(found, names)]
-    return "\n".join(rows)
+        by_drive.append({name: mean_iou(sums[name]).value for name in names})
+    return "\n".join([*rows, *_over_drives(by_drive)])
+
+
+def _over_drives(values: list[dict[str, float]]) -> list[str]:
+    """The same differences of mean IoU with intervals over drives, which are few."""
+    from dmt.metrics.intervals import paired_t_interval
+    from dmt.metrics.over_seeds import questions
+
+    if len(values) < 2:
+        return []
+    names = [name for name in values[0] if all(name in each for each in values)]
+    lines = ["", f"Over the {len(values)} drives:", ""]
+    for one, other in questions(names):
+        found = paired_t_interval([each[one] - each[other] for each in values])
+        lines.append(f"- {_said(one, other, found.value, found.low, found.high)}")
+    return lines
 
 
 def differences(found: dict[str, NDArray[np.int64]], names: list[str]) -> list[str]:
     """Every method against supervised training, and ours against every other one."""
     from dmt.metrics.intervals import block_interval
-    from dmt.metrics.over_seeds import OURS
+    from dmt.metrics.over_seeds import questions
 
-    pairs = [(name, "supervised") for name in names if name != "supervised"]
-    ours = [name for name in OURS if name in names]
-    for index, one in enumerate(ours):
-        known = {"supervised", "oracle", *ours[: index + 1]}
-        pairs += [(one, each) for each in names if each not in known]
     lines = []
-    for one, other in pairs:
+    for one, other in questions(names):
         seen = block_interval(found[one], found[other], seed=0)
-        lines.append(
-            f"{one} − {other}: {seen.value:+.2f} points of mean IoU, 95 % interval "
-            f"{seen.low:+.2f} to {seen.high:+.2f}"
-        )
+        lines.append(_said(one, other, seen.value, seen.low, seen.high))
     return lines
+
+
+def _said(one: str, other: str, value: float, low: float, high: float) -> str:
+    from dmt.records.comparison import signed
+
+    return (
+        f"{one} − {other}: {signed(value)} points of mean IoU, 95 % interval "
+        f"{signed(low)} to {signed(high)}"
+    )
 
 
 def main() -> None:

@@ -77,6 +77,7 @@ def _spread(values: list[float]) -> str:
 def differences(runs: list[Figures], *, is_last_alone: bool = False) -> list[str]:
     """Paired differences of average precision by round, or in the last one."""
     from dmt.metrics.intervals import paired_t_interval
+    from dmt.records.comparison import signed
 
     lines = []
     numbers = sorted({number for run in runs for _, number in run})
@@ -89,12 +90,15 @@ def differences(runs: list[Figures], *, is_last_alone: bool = False) -> list[str
             ]
             if len(values) > 1:
                 found = paired_t_interval(values)
+                value, low, high = (signed(each, 1) for each in found)
                 lines.append(
-                    f"R{number} {first} − {second}: {found.value:+.1f} points, 95 % interval "
-                    f"{found.low:+.1f} to {found.high:+.1f} ({len(values)} seeds)"
+                    f"R{number} {first} − {second}: {value} points, 95 % interval {low} to {high} "
+                    f"({len(values)} runs)"
                 )
             elif values:
-                lines.append(f"R{number} {first} − {second}: {values[0]:+.1f} points (one seed)")
+                lines.append(
+                    f"R{number} {first} − {second}: {signed(values[0], 1)} points (one run)"
+                )
     return lines
 
 

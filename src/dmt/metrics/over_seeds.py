@@ -64,7 +64,7 @@ def compare_methods(
     pairs = [
         _pair(a, b, at, entries, seeds)
         for at in labels
-        for a, b in _questions([method for method, where in entries if where == at])
+        for a, b in questions([method for method, where in entries if where == at])
     ]
     swept = [at for at in labels if at is not None]
     return Comparison(
@@ -101,7 +101,8 @@ def mean_gap_closed(found: Sequence[Entry], metric: str) -> float | None:
     return statistics.fmean(gaps)
 
 
-def _questions(methods: Sequence[str]) -> list[tuple[str, str]]:
+def questions(methods: Sequence[str]) -> list[tuple[str, str]]:
+    """Which pairs of methods are compared, the first less the second; see `compare_methods`."""
     asked = []
     for suffix in ("", PAIR_SUFFIX):
         names = [
