@@ -217,6 +217,9 @@ class Online(_Group):
     views: Annotated[int, Field(ge=1)] | None = Field(
         None, description="of an image, over which mixmatch's guess is taken"
     )
+    mixup: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Beta's parameter of mixmatch's mixing; 0: none"
+    )
     gamma_ramp: bool = Field(
         False, description="dmt-online: γ rises over the run as with weighting.ramp, which is for "
         "rounds",

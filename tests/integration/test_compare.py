@@ -330,3 +330,19 @@ def test_supervised_alone_needs_no_other_method(tmp_path: Path) -> None:
     assert method.mean is not None
     assert found.result.pairs == []
     assert (tmp_path / "c" / "supervised-s0" / "summary.json").exists()
+    # Beside another method it would be another training of as many images, under the same name.
+    with pytest.raises(RunError, match="it is of supervised models alone"):
+        package.compare(
+            "digits", methods=["supervised", "dmt"], seeds=[0], out=tmp_path / "c", **SETTINGS
+        )
+
+
+def test_what_was_killed_before_its_first_run_holds_nobody(compared, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    folder.mkdir()
+    record = json.loads((compared[0] / "compare.json").read_text()) | {"result": None}
+    (folder / "compare.json").write_text(json.dumps(record))
+    found = package.compare(
+        "digits", methods=["supervised"], seeds=[5], out=folder, **(SETTINGS | {"steps": 3})
+    )
+    assert found.record.asked.seeds == [5]

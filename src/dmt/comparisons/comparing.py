@@ -128,6 +128,8 @@ def compare_with(
         _try_splits(catalog, wanted, listener)
     with RunFolder(path).locked(is_new=is_new, has_runs=True):
         before = read_record(path)
+        if before is not None and before.result is None and not _has_runs(path):
+            before = None  # it was killed before its first run began: nothing holds anybody to it
         if before is None:
             write_json(path / COMPARE, record_of(question.command(data), asked))
         else:
@@ -283,6 +285,10 @@ def _refuse_foreign(run: Path, expected: Settings) -> None:
 def _has_run(run: Path) -> bool:
     """Whether there is a run to go on with; not only the beginning of one."""
     return (run / CONFIG).is_file() and not RunFolder(run).is_beginning
+
+
+def _has_runs(path: Path) -> bool:
+    return any(_has_run(each) for each in path.iterdir() if each.is_dir())
 
 
 def _write(

@@ -83,7 +83,7 @@ def refuse_changed(
         RunError: what is different.
     """
     first = Job(trained_of(before.methods)[0], _labels_of(before)[0], before.seeds[0])
-    difference = _left_out(before, asked)
+    difference = _left_out(before, asked) or _other_supervised(before, asked)
     if difference is None:
         difference = changed_settings(before.settings, portable(settings_for(first)))
         added = {SUPERVISED, ORACLE} & set(asked.methods) - set(before.methods)
@@ -112,6 +112,17 @@ def _left_out(before: Asked, asked: Asked) -> str | None:
         if set(old) - set(new):
             return f"{key} was {_listed(old)} and is {_listed(new)} now"
     return None
+
+
+def _other_supervised(before: Asked, asked: Asked) -> str | None:
+    """Runs of supervised models alone have another first stage than the baselines of others."""
+    alone = (SUPERVISED,)
+    if trained_of(before.methods) != alone or trained_of(asked.methods) == alone:
+        return None
+    return (
+        "it is of supervised models alone, and beside other methods these are trained anew, as "
+        "baselines of as many images"
+    )
 
 
 def _labels_of(asked: Asked) -> list[float | None]:

@@ -57,7 +57,7 @@ PRESETS = {
     "cps": Preset(2, "ones", Online("rule", "peer", unlabeled_weight=1.5)),
     "mixmatch": Preset(
         1, "ones",
-        Online("mixmatch", unlabeled_weight=7.5, ramp=0.4, temperature=0.5, views=2),
+        Online("mixmatch", unlabeled_weight=7.5, ramp=0.4, temperature=0.5, views=2, mixup=0.75),
         tasks=("classification",),
     ),
     "dmt-online": Preset(2, "dmt", Online("rule", "peer", unlabeled_weight=1.0)),
@@ -213,7 +213,8 @@ def _online_stage(
         peer=peer,
         fold=fold,
         needs=(),
-        fit=_fit(settings, settings.student, num_steps, _num_labeled(settings)),
+        # None of these methods mixes by the stage's mixup: mixmatch has its own.
+        fit=replace(_fit(settings, settings.student, num_steps, _num_labeled(settings)), mixup=0.0),
         **_network(settings, peer),
         start=_given_start(settings, peer),
         # A ramp makes all weights one at first: that is for teachers that have learned something.
@@ -225,6 +226,7 @@ def _online_stage(
 
 HYPER_PARAMETERS = (
     "threshold", "unlabeled_weight", "ramp", "momentum", "fairness", "temperature", "views",
+    "mixup",
 )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ class Online:
     fairness: float | None = None  # weight of FreeMatch's fairness
     temperature: float | None = None  # of MixMatch's sharpening
     views: int | None = None  # over which MixMatch's guess is taken
+    mixup: float | None = None  # Beta's parameter of MixMatch's mixing
     cutmix: float = 0.0  # share of the unlabeled scenes that get a box of another one
 
     @property

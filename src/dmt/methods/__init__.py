@@ -59,6 +59,7 @@ def make_method(
     if online.kind == "mixmatch":
         assert online.views is not None
         assert online.temperature is not None
+        assert online.mixup is not None
         return MixMatch(
             view,
             views,
@@ -67,7 +68,7 @@ def make_method(
             temperature=online.temperature,
             unlabeled_weight=online.unlabeled_weight or 0.0,
             ramp_share=online.ramp or 0.0,
-            mixup=spec.mixup,
+            mixup=online.mixup,
             num_blocks=spec.num_blocks,
             num_ranks=runtime.world_size,
         )

@@ -31,6 +31,7 @@ _OF_CLASSIFICATION = {
 # `rounds` and `selection.fractions` are not among them: with epochs they say how long an online
 # method trains.
 _OF_ROUNDS = {"schedule", "peers.labeled_subset", "selection.kind", "weighting.ramp"}
+_IN_A_CHAIN = {"mutual": "self-training", "dst": "dmt"}  # whose plan is that of another there
 _OF_STRONG_VIEW = {f"online.{name}" for name in ("randaugment", "cutout", "photometric", "cutmix")}
 
 
@@ -97,6 +98,12 @@ def check_method(catalog: Catalog, settings: Settings, typed: Collection[str]) -
             raise SettingError(
                 f"{of_online[0]} is for methods that label at every step ({others}), not for "
                 f"method={name}; leave it out"
+            )
+        twin = _IN_A_CHAIN.get(name)
+        if settings.schedule == "chain" and twin is not None:
+            raise SettingError(
+                f"with schedule=chain method={name} is {twin} under another name, as every round "
+                f"has one new network; set method={twin} or schedule=pair"
             )
         return
     ignored = sorted(foreign_keys(name, [*of_online, *({"selection.kind"} & set(typed))]))

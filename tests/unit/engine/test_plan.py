@@ -197,6 +197,18 @@ def test_forwards_without_gradient_of_what_learns_online() -> None:
         assert trained(stages_of(method=method), "round0/a").num_weighed == num * 120 * 28
 
 
+@pytest.mark.parametrize("mixup", [0, 0.75])
+def test_mixmatch_has_a_mixup_of_its_own_whatever_a_recipe_has_for_students(mixup: float) -> None:
+    given = {"student": {"mixup": mixup}}
+    for method, own in (("mixmatch", 0.75), ("fixmatch", None)):
+        stage = trained(stages_of(method=method, **given), "round0/a")
+        assert stage.online is not None
+        assert (stage.online.mixup, stage.fit.mixup) == (own, 0)
+    typed = trained(stages_of(method="mixmatch", online={"mixup": 0.5}), "round0/a")
+    assert typed.online is not None
+    assert typed.online.mixup == 0.5
+
+
 @pytest.mark.parametrize("sizes", [SIZES, Sizes(40, 0, 0)])
 def test_supervised_is_round_0_alone(sizes: Sizes) -> None:
     stages = stages_of(sizes, method="supervised")
