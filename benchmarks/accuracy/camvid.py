@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kept import Line, add_arguments, run_missing
+from kept import Line, add_arguments, refuse_unequal, run_missing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,6 +91,7 @@ def table(lines: list[Line]) -> str:
     from dmt.engine.plan import PRESETS
     from dmt.metrics.confusion import iou_per_class, mean_iou
 
+    refuse_unequal(lines)
     rows: list[str] = []
     by_drive: list[dict[str, float]] = []
     for drive in DRIVES:

@@ -54,6 +54,33 @@ def run_missing(
     return lines
 
 
+def images_a_model(summary: dict[str, Any]) -> float:
+    """Images that one model of a run was trained on."""
+    num_models = 2 if summary["headline"] == "ensemble" else 1
+    return float(summary["images_seen"]["trained"] / num_models)
+
+
+def refuse_unequal(lines: Sequence[Line]) -> None:
+    """Runs of one table are of one budget: a recipe may have changed since some of them ran.
+
+    Raises:
+        SystemExit: they are not.
+    """
+    seen = {images_a_model(line["summary"]) for line in lines}
+    seen |= {
+        float(line["summary"]["images_seen"][name])
+        for line in lines
+        for name in ("baseline", "oracle")
+        if line["summary"]["images_seen"].get(name)
+    }
+    if len(seen) > 1:
+        found = ", ".join(f"{each:,.0f}" for each in sorted(seen))
+        raise SystemExit(
+            f"these runs saw {found} images a model, so that no table can hold them all; "
+            "give another --out"
+        )
+
+
 def _begin_worker() -> None:
     """One thread for sums; and one that ends this process with its parent, however that ends."""
     import torch

@@ -206,9 +206,9 @@ def _wrong_labels(lines: list[Line]) -> list[str]:
     if not runs:
         return ["What finds wrong pseudo labels: not measured here."]
     return [
-        "What finds wrong pseudo labels (of `dmt`, all labels of a round, mean ± sd of the average "
-        "precision in %; `share_wrong` is that of a random order; what the scores are: "
-        "[run folder](run-folder.md)):",
+        f"What finds wrong pseudo labels (of `dmt`, all labels of a round, mean ± sd over "
+        f"{_unit(lines)} of the average precision in %; `share_wrong` is that of a random order; "
+        "what the scores are: [run folder](run-folder.md)):",
         "\n".join(error_detection.table(runs)),
         "\n".join(f"- {text}" for text in error_detection.differences(runs, is_last_alone=True)),
     ]
@@ -218,8 +218,11 @@ def _versions(lines: list[Line]) -> str:
     """How many seeds or folds there are, and what computed them."""
     kinds = sorted({line["summary"]["versions"]["torch"] for line in lines})
     num = len({line.get("seed", line.get("drive")) for line in lines})
-    what = "seeds" if "seed" in lines[0] else "folds"
-    return f"{num} {what}, torch {', '.join(kinds)}, {lines[0]['summary']['hardware']}."
+    return f"{num} {_unit(lines)}, torch {', '.join(kinds)}, {lines[0]['summary']['hardware']}."
+
+
+def _unit(lines: list[Line]) -> str:
+    return "seeds" if "seed" in lines[0] else "folds"
 
 
 def _missing(result: Comparison) -> list[str]:

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kept import Line, add_arguments, run_missing
+from kept import Line, add_arguments, images_a_model, refuse_unequal, run_missing
 
 if TYPE_CHECKING:
     from dmt.records.comparison import Comparison
@@ -58,6 +58,7 @@ def comparison(lines: list[Line]) -> Comparison:
     from dmt.metrics.over_seeds import Entry, compare_methods
     from dmt.records.comparison import PAIR_SUFFIX, Seen
 
+    refuse_unequal(lines)
     names = ["supervised"]
     for name, preset in PRESETS.items():
         if name != "supervised":
@@ -74,7 +75,7 @@ def comparison(lines: list[Line]) -> Comparison:
         num_models = 2 if summary["headline"] == "ensemble" else 1
         own = Seen(
             trained=images["trained"],
-            per_model=images["trained"] / num_models,
+            per_model=images_a_model(summary),
             forward_only=images["forward_only"],
         )
         found[line["method"], None][seed] = Entry(

@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "accuracy"))
 sys.path.insert(0, str(Path(__file__).parent / "insight"))
 from results import PAGE, README, key_lines, page, readme
@@ -51,6 +53,16 @@ def test_records_of_dmt_compare_are_taken_too(tmp_path: Path) -> None:
     assert "| supervised | " in text
     assert "3 seeds, torch 2.15, a machine." in text
     assert "unfinished" not in text
+
+
+def test_runs_of_another_budget_are_refused(tmp_path: Path) -> None:
+    lines = (ROOT / "results" / "camvid.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    records[-1]["summary"]["images_seen"]["trained"] //= 3
+    text = "".join(json.dumps(each) + "\n" for each in records)
+    (tmp_path / "camvid.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit, match="these runs saw 3,200, 9,600 images a model"):
+        page(tmp_path)
 
 
 def test_methods_of_fewer_seeds_have_a_command_and_a_note_of_their_own(tmp_path: Path) -> None:
