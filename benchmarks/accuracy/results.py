@@ -55,6 +55,8 @@ BY_SEEDS = (
         "Real digits of 8×8 pixels.",
         "python benchmarks/accuracy/seeds.py digits --seeds {seeds} --methods {methods} "
         "--out results/digits.jsonl",
+        "Methods that label at every step learn given labels without mixup (`mixmatch` mixes in its "
+        "own way), the rounds and the baseline with it: [methods](methods.md).",
     ),
     Recorded(
         "shapes",
