@@ -55,8 +55,8 @@ BY_SEEDS = (
         "Real digits of 8×8 pixels.",
         "python benchmarks/accuracy/seeds.py digits --seeds {seeds} --methods {methods} "
         "--out results/digits.jsonl",
-        "Methods that label at every step learn given labels without mixup (`mixmatch` mixes in its "
-        "own way), the rounds and the baseline with it: [methods](methods.md).",
+        "Methods that label at every step learn given labels without mixup (`mixmatch` mixes in "
+        "its own way), the rounds and the baseline with it: [methods](methods.md).",
     ),
     Recorded(
         "shapes",
@@ -70,7 +70,10 @@ BY_SEEDS = (
         "python benchmarks/accuracy/seeds.py PATH/cifar10-jpeg --seeds {seeds} --methods {methods} "
         "--out results/cifar10-mini.jsonl recipe=cifar10-mini",
         "At half as many steps dmt did not help, as the labels were not what was short: "
-        "[decision 011](decisions/011-one-schedule-over-the-run.md).",
+        "[decision 011](decisions/011-one-schedule-over-the-run.md). "
+        "Where every label counts from the first step and networks begin from nothing, as with "
+        "`cps`, peers can settle on each other's errors: after 75 steps they agreed on 87 %, with "
+        "an error of 81 % after 300.",
     ),
 )
 CAMVID = Recorded(
