@@ -92,7 +92,9 @@ TOP = """\
 Made by `make results` from the files in `results/`; do not edit. Mean ± sd over seeds, each with \
 its own labeled subset and initial weights. Differences are paired by seed, with 95 % intervals of \
 Student's t over seeds; one model is compared with one model. Supervised and oracle (all labels) \
-see as many images as one model of a method. "(pair)": both models together.
+see as many images as one model of a method. "(pair)": both models together. A mean of fewer \
+seeds is of the first ones, which may be harder or easier than the rest: only the differences \
+compare it with others.
 
 The recipes were tuned on validation images taken from the training part, never on the images of \
 these tables; of `shapes` the held-out figures of seeds 0 and 1 were seen on the way, of \
