@@ -16,13 +16,12 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kept import Line, add_arguments, refuse_unequal, run_missing
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from dmt.metrics.intervals import Interval
 
 DRIVES = ("0001TP", "0006R0", "0016E5")
 METHODS = ("self-training", "mutual", "fixmatch", "dmt-online")  # beside dmt
@@ -83,87 +82,97 @@ def _held_out(path: Path) -> tuple[dict[str, Any], Any]:
     return task.counts(nets, split.test), blocks[split.test.ids]
 
 
+class Section(NamedTuple):
+    """What is said of one drive, or of all."""
+
+    where: str
+    rows: list[str]  # above the differences
+    differences: dict[tuple[str, str], str]  # of a pair of methods, in words
+
+
 def table(lines: list[Line]) -> str:
     """By drive: mean IoU, IoU by class, and differences with intervals over blocks; then over
     all drives."""
+    rows: list[str] = []
+    for each in sections(lines):
+        rows += ["", *each.rows, "", *(f"- {text}" for text in each.differences.values())]
+    return "\n".join(rows)
+
+
+def sections(lines: list[Line]) -> list[Section]:
+    """Every drive that was held out, and all of them together."""
+    refuse_unequal(lines)
+    drives, means = [], []
+    for drive in DRIVES:
+        there = [line for line in lines if line["drive"] == drive]
+        if any(line["method"] == "dmt" for line in there):
+            section, values = _of_drive(drive, there)
+            drives.append(section)
+            means.append(values)
+    return [*drives, _over_drives(means)] if len(means) > 1 else drives
+
+
+def _of_drive(drive: str, lines: list[Line]) -> tuple[Section, dict[str, float]]:
+    """What is said of a drive, and mean IoU by method."""
     import numpy as np
 
     from dmt.engine.plan import PRESETS
     from dmt.metrics.confusion import iou_per_class, mean_iou
-
-    refuse_unequal(lines)
-    rows: list[str] = []
-    by_drive: list[dict[str, float]] = []
-    for drive in DRIVES:
-        found = {
-            name: np.array(blocks, dtype=np.int64)
-            for line in lines
-            if line["drive"] == drive
-            for name, blocks in line["blocks"].items()
-        }
-        if "dmt" not in found:
-            continue
-        summary = next(line["summary"] for line in lines if line["drive"] == drive)
-        seconds = ", ".join(
-            f"{line['method']} {line['summary']['seconds']:.0f} s"
-            for line in lines
-            if line["drive"] == drive
-        )
-        sums = {name: blocks.sum(0) for name, blocks in found.items()}
-        names = [name for name in (*PRESETS, "oracle") if name in found]
-        names = ["supervised", *(name for name in names if name != "supervised")]
-        rows += [
-            "",
-            f"{drive} held out: {summary['num_held_out']} frames in {len(found['dmt'])} blocks, "
-            f"{summary['labeled']} labeled, {summary['unlabeled']} unlabeled ({seconds})",
-            "",
-            "| | " + " | ".join(names) + " |",
-            "|---|" + "---|" * len(names),
-            "| mean IoU | " + " | ".join(f"{mean_iou(sums[n]).value:.2f}" for n in names) + " |",
-        ]
-        for index, name in enumerate(summary["classes"]):
-            values = [iou_per_class(sums[each])[index] for each in names]
-            cells = ["absent" if np.isnan(value) else f"{value:.1f}" for value in values]
-            rows.append(f"| {name} | " + " | ".join(cells) + " |")
-        rows.append("")
-        rows += [f"- {text}" for text in differences(found, names)]
-        by_drive.append({name: mean_iou(sums[name]).value for name in names})
-    return "\n".join([*rows, *_over_drives(by_drive)])
-
-
-def _over_drives(values: list[dict[str, float]]) -> list[str]:
-    """The same differences of mean IoU with intervals over drives, which are few."""
-    from dmt.metrics.intervals import paired_t_interval
-    from dmt.metrics.over_seeds import questions
-
-    if len(values) < 2:
-        return []
-    names = [name for name in values[0] if all(name in each for each in values)]
-    lines = ["", f"Over the {len(values)} drives:", ""]
-    for one, other in questions(names):
-        found = paired_t_interval([each[one] - each[other] for each in values])
-        lines.append(f"- {_said(one, other, found.value, found.low, found.high)}")
-    return lines
-
-
-def differences(found: dict[str, NDArray[np.int64]], names: list[str]) -> list[str]:
-    """Every method against supervised training, and ours against every other one."""
     from dmt.metrics.intervals import block_interval
     from dmt.metrics.over_seeds import questions
 
-    lines = []
-    for one, other in questions(names):
-        seen = block_interval(found[one], found[other], seed=0)
-        lines.append(_said(one, other, seen.value, seen.low, seen.high))
-    return lines
+    found = {
+        name: np.array(blocks, dtype=np.int64)
+        for line in lines
+        for name, blocks in line["blocks"].items()
+    }
+    summary = lines[0]["summary"]
+    seconds = ", ".join(f"{line['method']} {line['summary']['seconds']:.0f} s" for line in lines)
+    sums = {name: blocks.sum(0) for name, blocks in found.items()}
+    names = [name for name in (*PRESETS, "oracle") if name in found]
+    names = ["supervised", *(name for name in names if name != "supervised")]
+    means = {name: mean_iou(sums[name]).value for name in names}
+    rows = [
+        f"{drive} held out: {summary['num_held_out']} frames in {len(found['dmt'])} blocks, "
+        f"{summary['labeled']} labeled, {summary['unlabeled']} unlabeled ({seconds})",
+        "",
+        "| | " + " | ".join(names) + " |",
+        "|---|" + "---|" * len(names),
+        "| mean IoU | " + " | ".join(f"{value:.2f}" for value in means.values()) + " |",
+    ]
+    for index, name in enumerate(summary["classes"]):
+        values = [iou_per_class(sums[each])[index] for each in names]
+        cells = ["absent" if np.isnan(value) else f"{value:.1f}" for value in values]
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    said = {
+        (one, other): _said(one, other, block_interval(found[one], found[other], seed=0))
+        for one, other in questions(names)
+    }
+    return Section(f"{drive} held out", rows, said), means
 
 
-def _said(one: str, other: str, value: float, low: float, high: float) -> str:
+def _over_drives(means: list[dict[str, float]]) -> Section:
+    """The same differences with intervals over drives, which are few."""
+    from dmt.metrics.intervals import paired_t_interval
+    from dmt.metrics.over_seeds import questions
+
+    common = [name for name in means[0] if all(name in each for each in means)]
+    where = f"over the {len(means)} drives"
+    said = {
+        (one, other): _said(
+            one, other, paired_t_interval([each[one] - each[other] for each in means])
+        )
+        for one, other in questions(common)
+    }
+    return Section(where, [f"{where.capitalize()}:"], said)
+
+
+def _said(one: str, other: str, found: Interval) -> str:
     from dmt.records.comparison import signed
 
     return (
-        f"{one} − {other}: {signed(value)} points of mean IoU, 95 % interval "
-        f"{signed(low)} to {signed(high)}"
+        f"{one} − {other}: {signed(found.value)} points of mean IoU, 95 % interval "
+        f"{signed(found.low)} to {signed(found.high)}"
     )
 
 

@@ -35,7 +35,6 @@ from dmt.records.comparison import (
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "results.md"
 README = ROOT / "README.md"
-_CAMVID_PARTS = r"^(?=\S+ held out: |Over the \d+ drives:)"
 _KEY_LINES = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)
 
 
@@ -139,11 +138,12 @@ def key_lines(folder: Path) -> str:
         for pair in result.pairs
         if pair.b == SUPERVISED and pair.a in OURS
     ]
-    lines = _lines(folder, CAMVID.name)
-    for part in re.split(_CAMVID_PARTS, camvid.table(lines), flags=re.MULTILINE)[1:]:
-        where, rest = part.split(":", 1)
-        found = re.findall(r"^- ((?:dmt|dmt-online) − supervised: .*)$", rest, re.MULTILINE)
-        said += [f"- `{CAMVID.name}`, {where[0].lower()}{where[1:]}: {text}." for text in found]
+    for section in camvid.sections(_lines(folder, CAMVID.name)):
+        said += [
+            f"- `{CAMVID.name}`, {section.where}: {text}."
+            for (one, other), text in section.differences.items()
+            if other == SUPERVISED and one in OURS
+        ]
     return "\n".join(said) + "\n"
 
 

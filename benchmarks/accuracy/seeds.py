@@ -72,7 +72,6 @@ def comparison(lines: list[Line]) -> Comparison:
         by_dmt = alone.get(seed, {})
         supervised, oracle = by_dmt.get("supervised"), by_dmt.get("oracle")
         images = summary["images_seen"]
-        num_models = 2 if summary["headline"] == "ensemble" else 1
         own = Seen(
             trained=images["trained"],
             per_model=images_a_model(summary),
@@ -81,7 +80,7 @@ def comparison(lines: list[Line]) -> Comparison:
         found[line["method"], None][seed] = Entry(
             summary["peers"]["a"], supervised, oracle, seen=own
         )
-        if num_models == 2:
+        if summary["headline"] == "ensemble":
             found[f"{line['method']}{PAIR_SUFFIX}", None][seed] = Entry(
                 summary["ensemble"], seen=own
             )

@@ -342,6 +342,11 @@ def test_what_was_killed_before_its_first_run_holds_nobody(compared, tmp_path: P
     folder.mkdir()
     record = json.loads((compared[0] / "compare.json").read_text()) | {"result": None}
     (folder / "compare.json").write_text(json.dumps(record))
+    with pytest.raises(SettingError, match="labels_per_class"):  # before anything is written
+        package.compare(
+            "digits", methods=["dmt"], out=folder, **(SETTINGS | {"labels_per_class": 1000})
+        )
+    assert json.loads((folder / "compare.json").read_text()) == record
     found = package.compare(
         "digits", methods=["supervised"], seeds=[5], out=folder, **(SETTINGS | {"steps": 3})
     )

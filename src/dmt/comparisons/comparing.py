@@ -123,13 +123,10 @@ def compare_with(
         settings=portable(wanted[question.jobs[0]]).model_dump(mode="json"),
         data=content_hash(catalog),
     )
-    is_new = read_record(path) is None
-    if is_new:
+    if _begun(path) is None:
         _try_splits(catalog, wanted, listener)
-    with RunFolder(path).locked(is_new=is_new, has_runs=True):
-        before = read_record(path)
-        if before is not None and before.result is None and not _has_runs(path):
-            before = None  # it was killed before its first run began: nothing holds anybody to it
+    with RunFolder(path).locked(is_new=not (path / COMPARE).exists(), has_runs=True):
+        before = _begun(path)
         if before is None:
             write_json(path / COMPARE, record_of(question.command(data), asked))
         else:
@@ -140,7 +137,7 @@ def compare_with(
         try:
             reasons = runs.do()
         except BaseException:
-            if (before is None or before.result is None) and not runs.are_any:
+            if before is None and not _has_runs(path):
                 (path / COMPARE).unlink()  # nothing holds anybody to what never began
             raise
         return _write(path, question, asked, data, runs.places, reasons)
@@ -172,11 +169,6 @@ class _Runs:
             for job, settings in self._wanted.items()
             if not _has_run(self.places[job])
         }
-
-    @property
-    def are_any(self) -> bool:
-        """Whether one has begun."""
-        return len(self.missing) < len(self._wanted)
 
     def do(self) -> list[str]:
         """Do what is not finished; why a run could not be, in sentences.
@@ -285,6 +277,14 @@ def _refuse_foreign(run: Path, expected: Settings) -> None:
 def _has_run(run: Path) -> bool:
     """Whether there is a run to go on with; not only the beginning of one."""
     return (run / CONFIG).is_file() and not RunFolder(run).is_beginning
+
+
+def _begun(path: Path) -> ComparisonRecord | None:
+    """A comparison's record; None: there is none, or its process was killed before a run began, and
+    nothing holds anybody to it."""
+    record = read_record(path)
+    is_idle = record is not None and record.result is None and not _has_runs(path)
+    return None if is_idle else record
 
 
 def _has_runs(path: Path) -> bool:
