@@ -47,7 +47,8 @@ _FIELDS = {
     "started": {"event", "time", "stage", "num_steps"},
     "step": {
         "event", "time", "stage", "round", "peer", "step", "num_steps", "images_seen", "loss",
-        "agreement", "mean_weight", "gamma", "lr", "images_per_second", "seconds",
+        "agreement", "mean_weight", "gamma", "lr", "images_per_second", "seconds", "given",
+        "predicted",
     },
     "evaluate": {
         "event", "time", "stage", "round", "peer", "split", "metric", "value", "num_images",
@@ -143,12 +144,17 @@ def test_it_writes_the_same_records(whole: Whole) -> None:
     assert len(stages) == num_peers * (1 if has_one_round else 2)
     steps = [line for line in lines if line["event"] == "step"]
     assert all(np.isfinite(line["loss"]) for line in steps)
+    assert all((line["predicted"] is None) == (line["given"] is None) == (not is_online)
+               for line in steps)  # fmt: skip
     if is_online:
         assert all(0 <= line["agreement"] <= 1 for line in steps)
+        num_classes = len(whole.run.summary.classes)
+        for name in ("given", "predicted"):
+            assert all(len(line[name]) == num_classes and sum(line[name]) for line in steps)
         assert all(0 <= line["mean_weight"] <= 1 for line in steps)
         assert {line["event"] for line in lines} <= {*_FIELDS, "alarm"}, "no labeling"
         kinds = {line["kind"] for line in lines if line["event"] == "alarm"}
-        assert kinds <= {"no-agreement"}, "nothing is wrong but that it is short"
+        assert kinds <= {"no-agreement", "vanished-class"}, "nothing is wrong but that it is short"
 
 
 def test_it_sees_as_many_images_as_any_other(whole: Whole) -> None:

@@ -16,7 +16,7 @@ from dmt.core.error_scores import error_scores
 from dmt.core.loss import IGNORE_INDEX, LossSums, flat_log_softmax, weighted_cross_entropy
 from dmt.core.mixing import Mix, Paste, draw_mix, draw_paste
 from dmt.core.mutual_loss import mutual_cross_entropy
-from dmt.core.online import class_thresholds, fairness, sharpen, squared_error
+from dmt.core.online import class_counts, class_thresholds, fairness, sharpen, squared_error
 from dmt.core.random import (
     beta_float,
     bits,
@@ -45,6 +45,7 @@ __all__ = [
     "beta_float",
     "bits",
     "break_ties",
+    "class_counts",
     "class_thresholds",
     "cut_histogram",
     "decode_confidence",

@@ -21,6 +21,20 @@ def sharpen(probs: Tensor, temperature: float) -> Tensor:
     return powers / powers.sum(dim=1, keepdim=True)
 
 
+def class_counts(label: Tensor, valid: Tensor, num_classes: int) -> Tensor:
+    """How many labels there are of each class: int64 (K,).
+
+    Args:
+        label: int64 (N, *S); anything where not valid.
+        valid: bool (N, *S), what is counted.
+        num_classes: K.
+    """
+    # Not `bincount`, which waits for an accelerator; what is not valid goes to a class of its own.
+    place = torch.where(valid, label, num_classes).flatten()
+    counts = torch.zeros(num_classes + 1, dtype=torch.int64, device=label.device)
+    return counts.scatter_add_(0, place, torch.ones_like(place))[:num_classes]
+
+
 def squared_error(logits: Tensor, target: Tensor, valid: Tensor) -> LossSums:
     """Σ_k (p_k − q_k)² over the valid terms, and their number: Brier's score.
 

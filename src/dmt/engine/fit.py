@@ -134,33 +134,37 @@ class Tally:
         self.sums: dict[str, Tensor] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
-        """Add one step's scalars."""
+        """Add one step's scalars and vectors."""
         for name, value in values.items():
             # Apple's GPUs have no float64; sums of a few dozen steps do not need it there.
             value = value.detach().to(torch.float32 if value.is_mps else torch.float64)
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    def take(self, runtime: Runtime) -> dict[str, float]:
-        """The sums over all ranks, and begin anew."""
-        names = sorted(self.sums)
-        if not names:
+    def take(self, runtime: Runtime) -> dict[str, Tensor]:
+        """The sums over all ranks, on the CPU, and begin anew."""
+        if not self.sums:
             return {}
-        values = runtime.sum(torch.stack([self.sums[name] for name in names])).tolist()
+        sums = dict(sorted(self.sums.items()))
+        flat = runtime.sum(torch.cat([value.view(-1) for value in sums.values()])).cpu()
+        parts = flat.split([value.numel() for value in sums.values()])
         self.sums = {}
-        return dict(zip(names, values, strict=True))
+        return {
+            name: part.view(value.shape)
+            for (name, value), part in zip(sums.items(), parts, strict=True)
+        }
 
     def of_all(self, runtime: Runtime) -> dict[str, Tensor]:
-        """The sums of every rank, (ranks,) by name, on every rank."""
-        return {name: runtime.gather(self.sums[name].view(1)) for name in sorted(self.sums)}
+        """The sums of every rank, (ranks, …) by name, on every rank."""
+        return {name: runtime.gather(self.sums[name][None]) for name in sorted(self.sums)}
 
     def take_up(self, sums: Mapping[str, Tensor], runtime: Runtime) -> None:
         """Go on from `of_all`, of as many ranks or of another number."""
         for name, of_ranks in sums.items():
-            values = of_ranks.to(runtime.device).view(-1)
+            values = of_ranks.to(runtime.device)
             if len(values) == runtime.world_size:
                 self.sums[name] = values[runtime.rank]
             else:  # the records add up over ranks, so it does not matter whose they are
-                self.sums[name] = values.sum() * runtime.is_writer
+                self.sums[name] = values.sum(dim=0) * runtime.is_writer
 
 
 def fit(
@@ -171,7 +175,7 @@ def fit(
     *,
     tally: Tally,
     scaler: torch.amp.GradScaler,
-    after_step: Callable[[Position, Mapping[str, float] | None], None],
+    after_step: Callable[[Position, Mapping[str, Tensor] | None], None],
 ) -> None:
     """Train `learners` on `batches` by `method`, until the batches end.
 

@@ -26,7 +26,7 @@ class Health:
 
     def __init__(self, classes: Sequence[str], unlabeled_classes: Collection[str] = ()) -> None:
         said = Said()
-        self._training = TrainingWatch(len(classes), said)
+        self._training = TrainingWatch(classes, said)
         self._labels = LabelWatch(len(classes), unlabeled_classes, said)
         self._scores = ScoreWatch(classes, unlabeled_classes, said)
 

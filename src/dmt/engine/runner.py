@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dmt import faults
 from dmt.core import hashed
@@ -263,7 +263,7 @@ class Runner:
                 }
             )
 
-        def after_step(position: Position, sums: Mapping[str, float] | None) -> None:
+        def after_step(position: Position, sums: Mapping[str, Tensor] | None) -> None:
             nonlocal saved
             faults.reached("step taken")
             next_step = position.step + 1

@@ -44,7 +44,9 @@ class StepResult(NamedTuple):
 
     losses: dict[str, tuple[LossSums, ...]]  # terms, each divided by its own count, then added
     sums: dict[str, dict[str, Tensor]]
-    """Scalars that add up over steps and ranks: `num_pseudo`, `num_agreed` and `weight`."""
+    """What adds up over steps and ranks: the scalars `num_pseudo`, `num_agreed` and `weight`; of a
+    method that labels by itself, the labels of each class, (K,), that are `given` and `predicted`.
+    """
 
 
 def picked(batch: Batch, places: Tensor) -> Batch:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from dmt.engine.stage import Stage, TrainStage
 
 
@@ -17,21 +19,25 @@ def where(stage: Stage, names: Sequence[str]) -> str:
 
 
 def step_fields(
-    stage: TrainStage, learner: str, next_step: int, sums: Mapping[str, float]
+    stage: TrainStage, learner: str, next_step: int, sums: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """A `step` line's fields from the sums since the last one."""
-    num_steps = sums["num_steps"]
+    num_steps = sums["num_steps"].item()
     start = f"{learner}."
     sums = {key.removeprefix(start): sums[key] for key in sums if key.startswith(start)}
-    num_pseudo = sums.get("num_pseudo", 0.0)
+    num_pseudo = sums["num_pseudo"].item() if "num_pseudo" in sums else 0.0
     return {
         "round": stage.round,
         "peer": stage.peer,
         "step": next_step,
         "num_steps": stage.fit.num_steps,
         "images_seen": next_step * stage.fit.batch_size,
-        "loss": sums["loss"] / num_steps,
-        "agreement": sums["num_agreed"] / num_pseudo if num_pseudo else None,
-        "mean_weight": sums["weight"] / num_pseudo if num_pseudo else None,
+        "loss": sums["loss"].item() / num_steps,
+        "agreement": sums["num_agreed"].item() / num_pseudo if num_pseudo else None,
+        "mean_weight": sums["weight"].item() / num_pseudo if num_pseudo else None,
+        **{
+            name: [int(num) for num in sums[name].tolist()] if name in sums else None
+            for name in ("given", "predicted")
+        },
         "lr": stage.fit.lr_at(next_step - 1),
     }

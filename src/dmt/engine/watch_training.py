@@ -1,28 +1,35 @@
-"""What is wrong with a training, told from its `step` events: a loss that grows, no agreement."""
+"""What is wrong with a training, told from its `step` events: loss, agreement, own labels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from dmt.engine.alarms import Event, Said, percent, place_of, role_of
+import numpy as np
+
+from dmt.engine.alarms import Event, Said, fold_of, names, percent, place_of, role_of, sentence
 from dmt.records import Alarm
 
 _EXPLODED = 1.3  # times what guessing costs
 _EXPLODED_ONLINE = 4.0  # where a second term adds to it, with a weight of its own
 _FIRST_STEPS = 20  # of a stage, and its first tenth: how they begin says little
+_WINDOW = 0.25  # of a stage: over so much of it a class is hardly ever called
+_FEWEST = 100  # labels of a class that the given ones lead to expect there, or nothing is said
+_HARDLY = 0.01  # of those
 
 
 class TrainingWatch:
-    """Watches losses and agreement.
+    """Watches losses, agreement, and labels that are given while training.
 
     Args:
-        num_classes: K.
+        classes: names, in order.
         said: what was said before.
     """
 
-    def __init__(self, num_classes: int, said: Said) -> None:
-        self._guessing = math.log(num_classes)  # the loss of a network that knows nothing
-        self._least_agreement = least_agreement(num_classes)
+    def __init__(self, classes: Sequence[str], said: Said) -> None:
+        self._classes = tuple(classes)
+        self._guessing = math.log(len(classes))  # the loss of a network that knows nothing
+        self._least_agreement = least_agreement(len(classes))
         self._said = said
         self._lines: dict[str, list[Event]] = {}  # of the stages under way
 
@@ -30,7 +37,7 @@ class TrainingWatch:
         """Take a `step` event."""
         lines = self._lines.setdefault(event["stage"], [])
         lines.append(event)
-        found = [self._diverging(event, lines)]
+        found = [self._diverging(event, lines), self._vanished(event, lines)]
         if event["step"] == event["num_steps"]:
             found.append(self._disagreeing(event, lines))
             del self._lines[event["stage"]]
@@ -57,6 +64,44 @@ class TrainingWatch:
             f"step {event['step']}, where guessing costs {self._guessing:.2f}: training diverges.",
             remedy=f"Lower {group}.lr (it is {event['lr']:.3g} at this step), or let it rise "
             f"slowly ({group}.warmup=).",
+        )
+
+    def _vanished(self, event: Event, lines: list[Event]) -> Alarm | None:
+        """Classes of the given labels that for long are in next to none of those made here.
+
+        Looked at from the middle of a stage on: early a network may know a few classes first.
+        """
+        step, num_steps = event["step"], event["num_steps"]
+        if event.get("predicted") is None or 2 * step < num_steps:
+            return None
+        late = [
+            each
+            for each in lines
+            if each["step"] > step - _WINDOW * num_steps and each.get("predicted") is not None
+        ]
+        given, predicted = (
+            np.sum([each[name] for each in late], axis=0) for name in ("given", "predicted")
+        )
+        expected = given * (predicted.sum() / max(1, given.sum()))
+        is_gone = (expected >= _FEWEST) & (predicted <= _HARDLY * expected)
+        gone = [self._classes[number] for number in np.flatnonzero(is_gone)]
+        share = float(given[is_gone].sum() / max(1, given.sum()))
+        # Peers learn from each other in the same steps: what is said of one is said of both.
+        if not gone or not self._said.is_news(
+            "vanished-class", fold_of(event), badness=100 * share
+        ):
+            return None
+        return Alarm(
+            kind="vanished-class",
+            stage=event["stage"],
+            message=f"{sentence(names(gone))} {'is' if len(gone) == 1 else 'are'} in next to none "
+            f"of the labels that peer {event['peer']} learns from at step {step} of {num_steps}, "
+            f"though {percent(share)} of the given ones are: the training may have settled on "
+            "its own errors.",
+            remedy="Let its own labels count less (online.unlabeled_weight= or online.threshold=, "
+            "whichever the method has), put more labeled images in a batch "
+            "(student.labeled_share=), or train longer (steps=).",
+            about=gone,
         )
 
     def _disagreeing(self, event: Event, lines: list[Event]) -> Alarm | None:

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from dmt.core import LossSums, class_thresholds, fairness, flat_log_softmax
+from dmt.core import LossSums, class_counts, class_thresholds, fairness, flat_log_softmax
 from dmt.engine.runtime import Runtime
 
 
@@ -87,8 +86,7 @@ class AdaptiveThresholds:
         probs_NKS = flat_log_softmax(logits).exp()
         valid_NS = valid.reshape(probs_NKS[:, 0].shape)
         probs = probs_NKS.masked_fill(~valid_NS.unsqueeze(1), 0).sum(dim=(0, 2))
-        one_hot = F.one_hot(label.reshape(-1), self._num_classes)
-        share = (one_hot * valid.reshape(-1, 1)).sum(dim=0).float()
+        share = class_counts(label, valid, self._num_classes).float()
         return probs, share, valid.sum().float()
 
     def _parts(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dmt.core import (
+    class_counts,
     draw_mix,
     flat_log_softmax,
     sent,
@@ -105,7 +106,8 @@ class MixMatch:
         unlabeled = squared_error(logits, target, ~is_given)
         scale = ramp(self._ramp_share, position)
         total = unlabeled.total * self._unlabeled_weight * scale
-        decision = logits.detach().argmax(dim=1)
+        decision, guessed = logits.detach().argmax(dim=1), guess.argmax(dim=1)
+        label = batch.label.index_copy(0, places, guessed)
         return StepResult(
             {
                 _LEARNER: (
@@ -116,8 +118,10 @@ class MixMatch:
             {
                 _LEARNER: {
                     "num_pseudo": (~is_given).sum(),
-                    "num_agreed": (decision[places] == guess.argmax(dim=1)).sum(),
+                    "num_agreed": (decision[places] == guessed).sum(),
                     "weight": (~is_given).sum() * scale,
+                    "given": class_counts(label, is_given, self._num_classes),
+                    "predicted": class_counts(label, ~is_given, self._num_classes),
                 }
             },
         )

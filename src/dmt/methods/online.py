@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dmt.core import (
     LossSums,
+    class_counts,
     draw_paste,
     flat_log_softmax,
     gamma_ramp,
@@ -78,6 +79,7 @@ class OnlinePseudoLabels:
         self.learners: tuple[str, ...] = ("a", "b")[:num_peers]
         self._view = view
         self._views = views
+        self._num_classes = num_classes
         self._online = online
         self._weighting = weighting
         self._averages: Mapping[str, nn.Module] = {}
@@ -113,7 +115,7 @@ class OnlinePseudoLabels:
         for name, answer in answers.items():
             known, new = answer.split([len(given.ids), len(pool.ids)])
             losses[name] = self._terms(known, given, new, pool, found[name], position)
-            sums[name] = self._sums(new.detach(), pool, found[name], position)
+            sums[name] = self._sums(given, new.detach(), pool, found[name], position)
         return StepResult(losses, sums)
 
     def _say(self, name: str, net: nn.Module, weak: Batch) -> Tensor:
@@ -197,7 +199,7 @@ class OnlinePseudoLabels:
         return tuple(terms)
 
     def _sums(
-        self, new: Tensor, pool: Batch, found: Found, position: Position
+        self, given: Batch, new: Tensor, pool: Batch, found: Found, position: Position
     ) -> dict[str, Tensor]:
         is_agreed = new.argmax(dim=1) == found.label if found.is_agreed is None else found.is_agreed
         weight = found.weight.masked_fill(~pool.valid, 0).sum()
@@ -205,6 +207,8 @@ class OnlinePseudoLabels:
             "num_pseudo": pool.valid.sum(),
             "num_agreed": (is_agreed & pool.valid).sum(),
             "weight": weight * self._ramp(position),
+            "given": class_counts(given.label, given.valid, self._num_classes),
+            "predicted": class_counts(found.label, pool.valid, self._num_classes),
         }
 
     def _ramp(self, position: Position) -> float:

@@ -87,6 +87,12 @@ def _threshold(value: Any) -> str:
     return next((what for each in values if each is not None and (what := _number(each))), "")
 
 
+def _counts(value: Any) -> str:
+    """One a class."""
+    is_list = isinstance(value, list)
+    return next((what for each in value if (what := _whole(each))), "") if is_list else "no list"
+
+
 def _classes(value: Any) -> str:
     """What a labeling or an evaluation says of every class."""
     if not isinstance(value, list):
@@ -141,6 +147,8 @@ _KINDS: dict[str, Callable[[Any], str]] = {
          "pool_accuracy", "peer_agreement", "peer_correlation"), _number,
     ),
     "threshold": _threshold,
+    "given": _counts,
+    "predicted": _counts,
     "about": _texts,
     "classes": _classes,
     "scores": _figures("ap", "auroc", "ap_selected", "auroc_selected"),

@@ -125,6 +125,61 @@ def test_a_student_that_begins_by_chance_is_no_alarm() -> None:
     assert seen(*(step("round0/a", n) for n in range(1, 41))) == [], "no pseudo labels yet"
 
 
+def own_labels(predicted: list[list[int]], peer: str = "a", **fields: Any) -> list[dict[str, Any]]:
+    """Lines of a training that labels by itself, 40 given labels in each, ten a class."""
+    return [
+        step(f"round0/{peer}", number, len(predicted), round=0, peer=peer, agreement=0.9,
+             given=[10] * 4, predicted=counts, **fields)
+        for number, counts in enumerate(predicted, start=1)
+    ]  # fmt: skip
+
+
+def test_a_training_that_settles_on_its_own_errors() -> None:
+    """From line 18 on one class is all that it says: ten lines on, a quarter of 40, it is told."""
+    lines = own_labels([[50] * 4] * 17 + [[200, 0, 0, 0]] * 23)
+    assert seen(*lines[:26]) == [], "line 17 is among the last ten"
+    (alarm,) = seen(*lines)
+    assert (alarm.kind, alarm.stage, alarm.about) == (
+        "vanished-class", "round0/a", ["dog", "owl", "ant"]
+    )  # fmt: skip
+    assert "Classes 'dog', 'owl', 'ant' are in next to none" in alarm.message
+    assert "at step 27 of 40, though 75.0 % of the given ones are" in alarm.message
+    assert "online.unlabeled_weight" in alarm.remedy
+    again = Health(CLASSES)
+    again.catch_up(lines[:30])
+    assert seen(*lines[30:], health=again) == [], "a resumed run has said it"
+
+
+def test_one_class_vanishes_after_another_and_peers_speak_with_one_voice() -> None:
+    a, b = (own_labels([[100, 100, 0, 0]] * 25 + [[200, 0, 0, 0]] * 15, peer=peer) for peer in "ab")
+    found = seen(*(event for pair in zip(a, b, strict=True) for event in pair))
+    assert [(alarm.stage, alarm.about) for alarm in found] == [
+        ("round0/a", ["owl", "ant"]), ("round0/a", ["dog", "owl", "ant"])
+    ]  # fmt: skip
+    fine = own_labels([[50] * 4] * 40)
+    found = seen(*(event for pair in zip(fine, b, strict=True) for event in pair))
+    assert {alarm.stage for alarm in found} == {"round0/b"}
+
+
+@pytest.mark.parametrize(
+    "predicted",
+    [
+        [[200, 0, 0, 0]] * 19 + [[50] * 4] * 21,  # a slow beginning
+        [[197, 1, 1, 1]] * 40,  # rare, but known
+        [[36, 0, 0, 0]] * 40,  # ten lines hold too few of any class
+        [[0] * 4] * 40,
+    ],
+    ids=["beginning", "rare", "few", "none"],
+)
+def test_classes_that_have_not_vanished_from_own_labels(predicted: list[list[int]]) -> None:
+    assert seen(*own_labels(predicted)) == []
+
+
+def test_a_class_without_given_labels_is_not_expected_among_own_ones() -> None:
+    lines = own_labels([[100, 100, 100, 0]] * 40)
+    assert seen(*(line | {"given": [10, 10, 10, 0]} for line in lines)) == []
+
+
 @pytest.mark.parametrize(
     ("share", "correlation", "expected"),
     [

@@ -76,6 +76,25 @@ def test_sums_of_ranks_are_taken_up_by_as_many_or_by_others() -> None:
             assert float(again.sums["loss"]) == expected[rank]
 
 
+def test_sums_by_class_are_sent_taken_and_taken_up_with_the_scalars() -> None:
+    tally = Tally()
+    for _ in range(2):
+        tally.add({"a.given": torch.tensor([1, 0, 2]), "loss": torch.tensor(0.5)})
+    sent = [torch.tensor([[2.0, 0, 4]]).double(), torch.tensor([[0.0, 9, 1]]).double()]
+    kept = {"a.given": tally.of_all(Written(0, 2, sent))["a.given"]}
+    assert kept["a.given"].tolist() == [[2, 0, 4], [0, 9, 1]]
+    for world_size, expected in ((2, [[2, 0, 4], [0, 9, 1]]), (1, [[2, 9, 5]])):
+        for rank, values in enumerate(expected):
+            again = Tally()
+            again.take_up(kept, Runtime(CPU, rank=rank, world_size=world_size))
+            assert again.sums["a.given"].tolist() == values
+    taken = tally.take(Runtime(CPU))
+    assert {name: value.tolist() for name, value in taken.items()} == {
+        "a.given": [2, 0, 4], "loss": 1.0
+    }  # fmt: skip
+    assert tally.take(Runtime(CPU)) == {}
+
+
 def test_synchronised_batch_norm_is_saved_as_any_other(tmp_path: Path) -> None:
     net = build("wrn_10_1", 3, seed=0, image_size=8)
     names = list(net.state_dict())

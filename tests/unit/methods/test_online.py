@@ -96,6 +96,12 @@ def best(probs: list[float]) -> tuple[int, float]:
     return max(enumerate(probs), key=lambda item: item[1])
 
 
+def called(net: Table) -> list[int]:
+    """How often a network calls each class on the pool."""
+    labels = [best(net.probs(row))[0] for row in POOL]
+    return [labels.count(number) for number in range(K)]
+
+
 def on_labels(net: Table) -> float:
     return sum(entropy(net.probs(row), row + 1) for row in GIVEN) / 2
 
@@ -112,9 +118,12 @@ def test_fixmatch(threshold: float) -> None:
             total += entropy(net.probs(row + 10), label)
             num_sure += 1
     assert loss_of(result) == pytest.approx(on_labels(net) + 0.5 * total / 4, rel=1e-5)
-    sums = {key: value.item() for key, value in result.sums["a"].items()}
+    sums = {key: value.tolist() for key, value in result.sums["a"].items()}
     agreed = sum(best(net.probs(row))[0] == best(net.probs(row + 10))[0] for row in POOL)
-    assert sums == {"num_pseudo": 4, "num_agreed": agreed, "weight": num_sure}
+    assert sums == {
+        "num_pseudo": 4, "num_agreed": agreed, "weight": num_sure, "given": [0, 1, 1],
+        "predicted": called(net),
+    }  # fmt: skip
 
 
 def test_the_published_threshold_of_fixmatch_and_of_the_papers_online() -> None:
@@ -146,6 +155,8 @@ def test_cps() -> None:
         expected = on_labels(nets[name]) + 1.5 * total / 4
         assert loss_of(result, name) == pytest.approx(expected, rel=1e-5)
         assert result.sums[name]["weight"].item() == 4
+        assert result.sums[name]["predicted"].tolist() == called(nets[other])
+    assert called(nets["a"]) != called(nets["b"])
     assert method.gamma(POSITION) is None
 
 
@@ -356,6 +367,7 @@ def test_mixmatch(mixup: float, temperature: float) -> None:
             mean = [(p + q) / 2 for p, q in zip(net.probs(row), net.probs(row + 10), strict=True)]
             powers = [value ** (1 / temperature) for value in mean]
             target[place] = torch.tensor([value / sum(powers) for value in powers])
+    guessed = target[~batch.is_labeled].argmax(1).tolist()
     images = batch.images.float()
     if mixup:
         mix = draw_mix(6, mixup, *POSITION[:3])
@@ -367,6 +379,8 @@ def test_mixmatch(mixup: float, temperature: float) -> None:
     squared = (log_probs.exp() - target).square().sum(1)[~given].mean()
     assert loss_of(result) == pytest.approx((crossed + 3 * squared).item(), rel=1e-5)
     assert result.sums["a"]["num_pseudo"].item() == 4
+    assert result.sums["a"]["given"].tolist() == [0, 1, 1]
+    assert result.sums["a"]["predicted"].tolist() == [guessed.count(number) for number in range(K)]
 
 
 def test_the_ramp_rises_over_its_share_of_the_steps() -> None:
