@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kept import Line, add_arguments, refuse_unequal, run_missing
+from kept import Line, add_arguments, recipe_of, refuse_unequal, run_missing
 
 if TYPE_CHECKING:
     from dmt.metrics.intervals import Interval
@@ -40,11 +40,13 @@ def run(data: str, words: list[str], method: str, drive: str) -> Line:
         settings = ["recipe=camvid", *words, *alone, f"method={method}", f"data.test_group={drive}"]
         summary = train_with(data, [*settings, f"out={path}"], Quiet()).summary
         counts, blocks = _held_out(path)
+        recipe = recipe_of(path)
     names = {"a": method, "supervised": "supervised", "oracle": "oracle"}
     return {
         "method": method,
         "drive": drive,
         "settings": words,
+        "recipe": recipe,
         "summary": summary.model_dump(mode="json", exclude={"confusion", "command"}),
         "blocks": {
             names[name]: [count[blocks == each].sum(0).tolist() for each in np.unique(blocks)]

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 Line = dict[str, Any]
+# Settings in which the runs of one table differ, and which say nothing of their recipe.
+_OF_A_RUN = {"dataset", "recipe", "method", "seed", "out", "baseline", "oracle", "data.test_group"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,23 @@ def run_missing(
     return lines
 
 
+def recipe_of(run: Path) -> Line:
+    """The settings of a run as they were resolved, by dotted name, but those of the run alone."""
+    from dmt.inference.using import settings_of
+
+    found = _flat(settings_of(run).model_dump(mode="json"))
+    return {name: value for name, value in found.items() if name not in _OF_A_RUN}
+
+
+def _flat(settings: dict[str, Any], before: str = "") -> Line:
+    flat: Line = {}
+    for name, value in settings.items():
+        flat |= (
+            _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+        )
+    return flat
+
+
 def images_a_model(summary: dict[str, Any]) -> float:
     """Images that one model of a run was trained on."""
     num_models = 2 if summary["headline"] == "ensemble" else 1
@@ -61,11 +80,21 @@ def images_a_model(summary: dict[str, Any]) -> float:
 
 
 def refuse_unequal(lines: Sequence[Line]) -> None:
-    """Runs of one table are of one budget: a recipe may have changed since some of them ran.
+    """Runs of one table are of one recipe and budget: one may have changed since some of them ran.
+
+    Lines from before recipes were kept are asked for their budget alone.
 
     Raises:
         SystemExit: they are not.
     """
+    recipe: Line = {}
+    for line in lines:
+        for name, value in line.get("recipe", {}).items():
+            if recipe.setdefault(name, value) != value:
+                raise SystemExit(
+                    f"these runs were made with {name}={recipe[name]} and with {name}={value}, so "
+                    "that no table can hold them all; give another --out"
+                )
     seen = {images_a_model(line["summary"]) for line in lines}
     seen |= {
         float(line["summary"]["images_seen"][name])

@@ -176,7 +176,7 @@ def _by_seeds(recorded: Recorded, lines: list[Line]) -> list[str]:
         "\n".join(f"- {text}" for text in [*said, *seeds.rarest(lines)]),
         *([recorded.note] if recorded.note else []),
         *_wrong_labels(lines),
-        f"Not measured here: {', '.join(_missing(result))}.",
+        *([f"Not measured here: {', '.join(missing)}."] if (missing := _missing(result)) else []),
     ]
 
 

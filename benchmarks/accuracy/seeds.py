@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kept import Line, add_arguments, images_a_model, refuse_unequal, run_missing
+from kept import Line, add_arguments, images_a_model, recipe_of, refuse_unequal, run_missing
 
 if TYPE_CHECKING:
     from dmt.records.comparison import Comparison
@@ -41,6 +41,7 @@ def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -
         summary = train_with(data, settings, Quiet()).summary.model_dump(mode="json")
         lines = Path(folder, "run", "metrics.jsonl").read_text().splitlines()
         events = [json.loads(line) for line in lines]
+        recipe = recipe_of(Path(folder, "run"))
     for key in ("confusion", "command"):
         del summary[key]
     # IoU by class on the validation part after every round, where there is one.
@@ -49,7 +50,8 @@ def run(data: str, words: list[str], method: str, seed: int, has_oracle: bool) -
         for event in events
         if event["event"] == "evaluate"
     ]
-    return {"method": method, "seed": seed, "settings": words, "summary": summary, "val": val}
+    return {"method": method, "seed": seed, "settings": words, "recipe": recipe,
+            "summary": summary, "val": val}  # fmt: skip
 
 
 def comparison(lines: list[Line]) -> Comparison:

@@ -65,6 +65,17 @@ def test_runs_of_another_budget_are_refused(tmp_path: Path) -> None:
         page(tmp_path)
 
 
+def test_runs_of_another_recipe_are_refused(tmp_path: Path) -> None:
+    lines = (ROOT / "results" / "digits.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines[:3]]
+    records[1]["recipe"] = {"initial.lr": 0.1, "online.new": None}
+    records[2]["recipe"] = {"initial.lr": 0.2}
+    text = "".join(json.dumps(each) + "\n" for each in records)
+    (tmp_path / "digits.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"initial\.lr=0\.1 and with initial\.lr=0\.2"):
+        page(tmp_path)
+
+
 def test_methods_of_fewer_seeds_have_a_command_and_a_note_of_their_own(tmp_path: Path) -> None:
     lines = (ROOT / "results" / "digits.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
