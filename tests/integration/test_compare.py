@@ -331,7 +331,7 @@ def test_supervised_alone_needs_no_other_method(tmp_path: Path) -> None:
     assert found.result.pairs == []
     assert (tmp_path / "c" / "supervised-s0" / "summary.json").exists()
     # Beside another method it would be another training of as many images, under the same name.
-    with pytest.raises(RunError, match="it is of supervised models alone"):
+    with pytest.raises(RunError, match=r"it is of supervised models alone.*more seeds or labels"):
         package.compare(
             "digits", methods=["supervised", "dmt"], seeds=[0], out=tmp_path / "c", **SETTINGS
         )

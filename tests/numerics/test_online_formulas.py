@@ -1,4 +1,5 @@
-"""Sharpening, squared error, FreeMatch's thresholds and fairness, and CutMix's boxes, by hand."""
+"""Sharpening, squared error, counts, the surest labels of a batch, FreeMatch's thresholds and
+fairness, and CutMix's boxes, by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +8,17 @@ import math
 import pytest
 import torch
 
-from dmt.core import class_thresholds, draw_paste, fairness, sharpen, squared_error
+from dmt.core import (
+    NUM_CODES,
+    class_counts,
+    class_thresholds,
+    draw_paste,
+    fairness,
+    predict,
+    sharpen,
+    squared_error,
+    surest,
+)
 
 SLOTS = torch.arange(64)
 
@@ -37,6 +48,72 @@ def test_squared_error_of_one_pixel_is_that_of_an_image() -> None:
         logits[:, :, None, None], target[:, :, None, None], torch.ones(4, 1, 1, dtype=torch.bool)
     )
     assert torch.equal(image.total, pixel.total)
+
+
+def test_class_counts_leave_out_what_is_not_valid() -> None:
+    label = torch.tensor([[0, 2], [2, -1], [255, 0]])
+    valid = torch.tensor([[True, True], [True, False], [False, False]])
+    assert class_counts(label, valid, 4).tolist() == [1, 0, 2, 0]
+
+
+_CALLED = torch.tensor([0, 0, 0, 0, 1, 1, 3, 3])
+_CODE = torch.tensor([90, 80, 70, NUM_CODES - 1, 10, 0, 60, 65])
+_VALID = torch.tensor([True, True, True, True, True, True, True, False])
+
+
+@pytest.mark.parametrize(
+    ("fraction", "is_class_balanced", "kept"),
+    [
+        (0.5, True, [0, 3, 4, 6]),  # half of each class: 2 of 4, 1 of 2, and the only one of 3
+        (0.1, True, [3, 4, 6]),  # at least one of each
+        (0.5, False, [0, 1, 2, 3]),  # 3.5 of 7, halves up
+        (1.0, True, [0, 1, 2, 3, 4, 5, 6]),
+        (1.0, False, [0, 1, 2, 3, 4, 5, 6]),
+        (1e-9, False, [3]),
+    ],
+)
+def test_the_surest_of_a_batch(fraction: float, is_class_balanced: bool, kept: list[int]) -> None:
+    found = surest(_CALLED, _CODE, _VALID, fraction, 4, is_class_balanced=is_class_balanced)
+    assert found.nonzero().flatten().tolist() == kept
+
+
+def test_labels_as_sure_as_the_last_of_the_surest_are_kept_too() -> None:
+    code = torch.tensor([5, 7, 5, 5, 3])
+    found = surest(torch.zeros_like(code), code, code > 0, 0.4, 2, is_class_balanced=False)
+    assert found.tolist() == [True, True, True, True, False]
+
+
+def test_the_surest_of_two_ranks_are_those_of_one() -> None:
+    logits = 9 * torch.randn(6, 3, 5, 7)
+    label, _, code = predict(logits)
+    valid = torch.rand(6, 5, 7) > 0.2
+    whole = surest(label, code, valid, 0.3, 3, is_class_balanced=True)
+    assert 0 < whole.sum() < 0.4 * valid.sum()
+    sent: list[torch.Tensor] = []
+    parts = [slice(0, 3), slice(3, 6)]
+    for part in parts:  # what each sends
+        surest(
+            label[part], code[part], valid[part], 0.3, 3, is_class_balanced=True,
+            gather=lambda own: sent.append(own) or own,  # type: ignore[func-returns-value]
+        )  # fmt: skip
+    found = [
+        surest(
+            label[part], code[part], valid[part], 0.3, 3, is_class_balanced=True,
+            gather=lambda own: torch.cat(sent),
+        )
+        for part in parts
+    ]  # fmt: skip
+    assert torch.equal(torch.cat(found), whole)
+
+
+def test_nothing_is_surest_where_nothing_is_valid() -> None:
+    none = torch.zeros(4, dtype=torch.bool)
+    for is_class_balanced in (True, False):
+        found = surest(
+            torch.zeros(4, dtype=torch.int64), torch.arange(4), none, 0.5, 2,
+            is_class_balanced=is_class_balanced,
+        )  # fmt: skip
+        assert not found.any()
 
 
 def test_class_thresholds() -> None:

@@ -83,7 +83,8 @@ def refuse_changed(
         RunError: what is different.
     """
     first = Job(trained_of(before.methods)[0], _labels_of(before)[0], before.seeds[0])
-    difference = _left_out(before, asked) or _other_supervised(before, asked)
+    other_supervised = _other_supervised(before, asked)
+    difference = _left_out(before, asked) or other_supervised
     if difference is None:
         difference = changed_settings(before.settings, portable(settings_for(first)))
         added = {SUPERVISED, ORACLE} & set(asked.methods) - set(before.methods)
@@ -98,7 +99,8 @@ def refuse_changed(
     if difference is not None:
         raise RunError(
             f"the comparison in {path} cannot go on: {difference}; give what it began with and "
-            "more methods, seeds or labels if you like, or another folder with out="
+            f"more {'' if other_supervised else 'methods, '}seeds or labels if you like, or another "
+            "folder with out="
         )
 
 

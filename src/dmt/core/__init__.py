@@ -16,7 +16,7 @@ from dmt.core.error_scores import error_scores
 from dmt.core.loss import IGNORE_INDEX, LossSums, flat_log_softmax, weighted_cross_entropy
 from dmt.core.mixing import Mix, Paste, draw_mix, draw_paste
 from dmt.core.mutual_loss import mutual_cross_entropy
-from dmt.core.online import class_counts, class_thresholds, fairness, sharpen, squared_error
+from dmt.core.online import class_counts, class_thresholds, fairness, sharpen, squared_error, surest
 from dmt.core.random import (
     beta_float,
     bits,
@@ -69,6 +69,7 @@ __all__ = [
     "shuffled",
     "small_mutual_cross_entropy",
     "squared_error",
+    "surest",
     "tie_bits",
     "uniform",
     "uniform_float",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from dmt.core.confidence import NUM_CODES
 from dmt.core.loss import LossSums, flat_log_softmax
 
 
@@ -33,6 +36,48 @@ def class_counts(label: Tensor, valid: Tensor, num_classes: int) -> Tensor:
     place = torch.where(valid, label, num_classes).flatten()
     counts = torch.zeros(num_classes + 1, dtype=torch.int64, device=label.device)
     return counts.scatter_add_(0, place, torch.ones_like(place))[:num_classes]
+
+
+def surest(
+    label: Tensor,
+    code: Tensor,
+    valid: Tensor,
+    fraction: float,
+    num_classes: int,
+    *,
+    is_class_balanced: bool,
+    gather: Callable[[Tensor], Tensor] = lambda own: own,
+) -> Tensor:
+    """The most confident `fraction` of a batch, or of every class that is called in it.
+
+    Of n labels round(fraction · n), halves up, are kept, at least one, and with the last of them
+    all that are as sure.
+
+    Args:
+        label: int64 (N, *S) in [0, K).
+        code: of the confidence, as `predict` gives it, (N, *S).
+        valid: bool (N, *S); others are neither ranked nor kept.
+        fraction: in (0, 1].
+        num_classes: K.
+        is_class_balanced: rank inside each class instead of over all.
+        gather: joins the pieces of all ranks, equally long, so that they rank one batch.
+
+    Returns:
+        bool (N, *S).
+    """
+    num_groups = num_classes if is_class_balanced else 1
+    group = label if is_class_balanced else torch.zeros_like(label)
+    group = torch.where(valid, group, num_groups).flatten()
+    # One number sorts by group, and in it the surest first.
+    key = (group + 1) * NUM_CODES - 1 - code.flatten().long()
+    ranked = gather(key).sort().values
+    bounds = torch.arange(1, num_groups + 1, device=key.device) * NUM_CODES
+    end = torch.searchsorted(ranked, bounds)
+    begin = torch.cat([torch.zeros_like(end[:1]), end[:-1]])
+    num_kept = (fraction * (end - begin) + 0.5).floor().long().clamp(min=1)
+    last = ranked[(begin + num_kept - 1).clamp(max=len(ranked) - 1)]  # any, of an empty group
+    limit = torch.cat([last, last.new_full((1,), -1)])[group]
+    return (key <= limit).view(label.shape)
 
 
 def squared_error(logits: Tensor, target: Tensor, valid: Tensor) -> LossSums:

@@ -60,7 +60,7 @@ PRESETS = {
         Online("mixmatch", unlabeled_weight=7.5, ramp=0.4, temperature=0.5, views=2, mixup=0.75),
         tasks=("classification",),
     ),
-    "dmt-online": Preset(2, "dmt", Online("rule", "peer", unlabeled_weight=1.0)),
+    "dmt-online": Preset(2, "dmt", Online("rule", "peer", unlabeled_weight=1.0, fractions=(1.0,))),
 }  # fmt: skip
 
 
@@ -240,6 +240,11 @@ def _online(settings: Settings, *, is_dense: bool) -> Online:
         for name in HYPER_PARAMETERS
         if getattr(given, name) is not None and getattr(preset, name) is not None
     }
+    if preset.fractions is not None:
+        changed["fractions"] = tuple(
+            _fraction(settings, round_) for round_ in range(1, settings.rounds + 1)
+        )
+        changed["is_class_balanced"] = _is_class_balanced(settings, is_dense=is_dense)
     return replace(preset, cutmix=given.cutmix if is_dense else 0.0, **changed)
 
 
@@ -269,9 +274,7 @@ def _labeling(
         needs=(first,) if other is None else (first, other),
         student=student,
         fraction=_fraction(settings, round_),
-        is_class_balanced=is_dense
-        if settings.selection.kind is None
-        else settings.selection.kind == "class-balanced",
+        is_class_balanced=_is_class_balanced(settings, is_dense=is_dense),
         other=other,
         gammas=(settings.weighting.agreement_gamma, settings.weighting.disagreement_gamma),
     )
@@ -328,6 +331,11 @@ def _other(
 def _teacher(peer: str, peers: tuple[str, ...]) -> str:
     """The other peer; the only one teaches itself (its last generation, in a chain)."""
     return peers[(peers.index(peer) + 1) % len(peers)]
+
+
+def _is_class_balanced(settings: Settings, *, is_dense: bool) -> bool:
+    kind = settings.selection.kind
+    return is_dense if kind is None else kind == "class-balanced"
 
 
 def _fraction(settings: Settings, round_: int) -> float:

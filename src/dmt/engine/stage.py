@@ -43,6 +43,9 @@ class Online:
     temperature: float | None = None  # of MixMatch's sharpening
     views: int | None = None  # over which MixMatch's guess is taken
     mixup: float | None = None  # Beta's parameter of MixMatch's mixing
+    fractions: tuple[float, ...] | None = None  # of a batch's labels those that count, the surest
+    # first: one after the other in equal parts of the steps
+    is_class_balanced: bool = False  # that share of every class that is called
     cutmix: float = 0.0  # share of the unlabeled scenes that get a box of another one
 
     @property

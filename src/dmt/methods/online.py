@@ -20,6 +20,7 @@ from dmt.core import (
     gamma_ramp,
     predict,
     squared_error,
+    surest,
     weigh,
     weighted_cross_entropy,
 )
@@ -82,6 +83,7 @@ class OnlinePseudoLabels:
         self._num_classes = num_classes
         self._online = online
         self._weighting = weighting
+        self._runtime = runtime
         self._averages: Mapping[str, nn.Module] = {}
         self._thresholds: AdaptiveThresholds | None = None
         if online.kind == "adaptive":
@@ -129,7 +131,7 @@ class OnlinePseudoLabels:
         teacher = name
         if self._online.teacher == "peer":
             (teacher,) = set(self.learners) - {name}
-        label, confidence, _ = predict(said[teacher])
+        label, confidence, code = predict(said[teacher])
         if self._online.kind == "rule":
             # The student's own answer to the same view: the weight then says whether the label
             # is doubtful, not whether the strong view is hard.
@@ -142,7 +144,10 @@ class OnlinePseudoLabels:
                 self._weighting.agreement_gamma * scale,
                 self._weighting.disagreement_gamma * scale,
             )
-            return Found(found.label, found.weight, found.is_agreed, None)
+            weight = found.weight
+            if self._online.fractions is not None:
+                weight = weight * self._kept(label, code, pool.valid, position)
+            return Found(found.label, weight, found.is_agreed, None)
         if self._online.kind == "consistency":
             probs = flat_log_softmax(said[teacher]).exp().view(said[teacher].shape)
             return Found(label, torch.ones_like(confidence), None, probs)
@@ -152,6 +157,23 @@ class OnlinePseudoLabels:
             assert self._online.threshold is not None
             is_sure = confidence >= self._online.threshold
         return Found(label, is_sure.float(), None, None)
+
+    def _kept(self, label: Tensor, code: Tensor, valid: Tensor, position: Position) -> Tensor:
+        """Which labels are among the surest of the whole batch, as rounds keep them of the pool."""
+        fractions = self._online.fractions
+        assert fractions is not None
+        fraction = fractions[position.step * len(fractions) // position.num_steps]
+        if fraction == 1:
+            return valid
+        return surest(
+            label,
+            code,
+            valid,
+            fraction,
+            self._num_classes,
+            is_class_balanced=self._online.is_class_balanced,
+            gather=self._runtime.gather,
+        )
 
     def _pasted(
         self, pool: Batch, found: dict[str, Found], position: Position

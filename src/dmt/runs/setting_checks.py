@@ -66,6 +66,8 @@ def foreign_keys(
     def is_foreign(key: str) -> bool:
         if key.startswith("peers.b.") or (key == "peers.labeled_subset" and is_single):
             return is_single
+        if key == "selection.kind" and online is not None:
+            return online.fractions is None
         if online is None or not key.startswith("online."):
             return key in _OF_ROUNDS if online else key.startswith("online.")
         name = key.removeprefix("online.")

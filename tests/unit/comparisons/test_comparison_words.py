@@ -92,7 +92,7 @@ _KNOWN = {
     "fixmatch": {"online.threshold", "online.cutout"},
     "mean-teacher": {"online.cutout"},
     "cps": {"online.cutout", "peers.b.model"},
-    "dmt-online": {"online.cutout", "online.gamma_ramp", "peers.b.model"},
+    "dmt-online": {"online.cutout", "online.gamma_ramp", "peers.b.model", "selection.kind"},
 }
 
 

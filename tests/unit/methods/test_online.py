@@ -187,6 +187,37 @@ def test_dmt_online() -> None:
     assert method.gamma(POSITION) == 2.0
 
 
+@pytest.mark.parametrize("is_class_balanced", [True, False])
+def test_dmt_online_learns_the_surest_of_a_batch_more_of_them_later(
+    is_class_balanced: bool,
+) -> None:
+    method = method_of(
+        "dmt-online", fractions=(0.25, 0.5, 1.0), is_class_balanced=is_class_balanced
+    )
+    nets, whole = nets_of(method), method_of("dmt-online", fractions=(1.0,))
+    weight = whole.losses(nets, make_batch(), POSITION).sums["a"]["weight"].item()
+    answers = [best(nets["b"].probs(row)) for row in POOL]
+    for step, fraction in ((0, 0.25), (6, 0.25), (7, 0.5), (13, 0.5), (14, 1.0), (19, 1.0)):
+        kept = []
+        for group in range(K) if is_class_balanced else [None]:
+            of_group = sorted(
+                (confidence, row)
+                for row, (label, confidence) in zip(POOL, answers, strict=True)
+                if group in (None, label)
+            )
+            num = max(1, math.floor(fraction * len(of_group) + 0.5))
+            kept += [row for _, row in of_group[-num:]]
+        alone = make_batch()
+        is_kept = alone.is_labeled | torch.isin(alone.ids, torch.tensor(kept))
+        alone = alone._replace(valid=is_kept)
+        position = POSITION._replace(step=step)
+        result = method.losses(nets, make_batch(), position)
+        expected = whole.losses(nets, alone, position).sums["a"]["weight"].item()
+        assert result.sums["a"]["weight"].item() == pytest.approx(expected, rel=1e-6)
+        assert (expected == pytest.approx(weight)) == (len(kept) == 4)
+        assert result.sums["a"]["num_pseudo"].item() == 4, "they are labeled, and count as zero"
+
+
 def test_mean_teacher() -> None:
     """Brier's score to what the average says of the weak view, ramped."""
     method = method_of("mean-teacher")
