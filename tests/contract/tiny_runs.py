@@ -53,7 +53,8 @@ def check_run(run: Run, case: Case) -> None:
     steps = [event for event in events if event["event"] == "step"]
     assert all(math.isfinite(event["loss"]) for event in steps)
     for event in steps:
-        is_online = PRESETS[summary.method].online is not None
+        preset = PRESETS[summary.method]
+        is_online = preset.online is not None and not preset.has_first_round
         has_pseudo = "round" in event["stage"] and (is_online or event["round"] > 0)
         assert (event["agreement"] is not None) <= has_pseudo
         if event["agreement"] is not None:

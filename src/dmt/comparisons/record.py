@@ -99,8 +99,8 @@ def refuse_changed(
     if difference is not None:
         raise RunError(
             f"the comparison in {path} cannot go on: {difference}; give what it began with and "
-            f"more {'' if other_supervised else 'methods, '}seeds or labels if you like, or another "
-            "folder with out="
+            f"more {'' if other_supervised else 'methods, '}seeds or labels if you like, or "
+            "another folder with out="
         )
 
 

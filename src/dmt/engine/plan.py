@@ -3,8 +3,9 @@
 pair    round0/a   round0/b         chain   round0/a                 online   round0/a ═ round0/b
            ╳  labels ╳                         │ labels                       (in the same steps)
         round1/a   round1/b                 round1/a   (a new network each time)
-           ╳         ╳                         │
-          …           …                        …
+           ╳         ╳                         │                     dmt-online  round0/a   round0/b
+          …           …                        …                                    │          │
+                                                                                 round1/a ═ round1/b
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Preset:
     num_peers: int
     rule: Rule
     online: Online | None = None  # it labels at every step, in one stage, with these defaults
+    has_first_round: bool = False  # before that stage, a round 0 on given labels alone
     tasks: tuple[str, ...] = ("classification", "segmentation")
 
 
@@ -60,7 +62,10 @@ PRESETS = {
         Online("mixmatch", unlabeled_weight=7.5, ramp=0.4, temperature=0.5, views=2, mixup=0.75),
         tasks=("classification",),
     ),
-    "dmt-online": Preset(2, "dmt", Online("rule", "peer", unlabeled_weight=1.0, fractions=(1.0,))),
+    "dmt-online": Preset(
+        2, "dmt", Online("rule", "peer-average", unlabeled_weight=1.0, fractions=(1.0,)),
+        has_first_round=True,
+    ),
 }  # fmt: skip
 
 
@@ -96,8 +101,8 @@ def peer_names(settings: Settings) -> tuple[str, ...]:
 
 
 def is_online(settings: Settings, sizes: Sizes) -> bool:
-    """Whether the run is one stage whose models label for themselves; without a pool there is
-    nothing to label."""
+    """Whether the run ends with a stage whose models label for themselves; without a pool there
+    is nothing to label."""
     return PRESETS[settings.method].online is not None and sizes.num_pool > 0
 
 
@@ -105,7 +110,7 @@ def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
     """Optimizer steps of one peer in round 0 and in every round after it.
 
     `epochs` where a recipe sets them; otherwise `steps` in equal parts. What learns online takes
-    as many as all rounds together would, in one.
+    as many as all rounds together would in one, round 0 among them or before it.
     """
     num_rounds = num_rounds_of(settings, sizes)
     steps = []
@@ -124,7 +129,10 @@ def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
                 images = math.floor(share * sizes.num_pool + 0.5)
                 batch -= _num_labeled(settings)
             steps.append(max(1, round(training.epochs * images / batch)))
-    return [sum(steps)] if is_online(settings, sizes) else steps
+    if not is_online(settings, sizes):
+        return steps
+    has_first_round = PRESETS[settings.method].has_first_round
+    return [steps[0], sum(steps[1:])] if has_first_round else [sum(steps)]
 
 
 def num_rounds_of(settings: Settings, sizes: Sizes) -> int:
@@ -143,13 +151,14 @@ def _one_run(settings: Settings, sizes: Sizes, fold: int | None) -> Iterator[Sta
     steps = num_peer_steps(settings, sizes)
     peers = peer_names(settings)
     labels_itself = is_online(settings, sizes)
-    for peer in peers:
-        if labels_itself:
-            yield _online_stage(settings, peer, peers, steps[0], fold, is_dense=sizes.is_dense)
-            continue
-        first = _on_labels(settings, "round", peer, steps[0], fold, is_pair=len(peers) == 2)
-        yield replace(first, fit=replace(first.fit, lr_span=_lr_span(settings, steps, 0)))
-    for round_ in range(1, len(steps)):
+    if not labels_itself or len(steps) > 1:
+        for peer in peers:
+            first = _on_labels(settings, "round", peer, steps[0], fold, is_pair=len(peers) == 2)
+            yield replace(first, fit=replace(first.fit, lr_span=_lr_span(settings, steps, 0)))
+    if labels_itself:
+        for peer in peers:
+            yield _online_stage(settings, peer, peers, steps, fold, is_dense=sizes.is_dense)
+    for round_ in range(1, 1 if labels_itself else len(steps)):
         for student in peers:
             yield _labeling(settings, round_, student, peers, fold, is_dense=sizes.is_dense)
         for student in peers:
@@ -201,22 +210,25 @@ def _given_start(settings: Settings, peer: str) -> str | None:
 
 
 def _online_stage(
-    settings: Settings, peer: str, peers: tuple[str, ...], num_steps: int, fold: int | None, *,
+    settings: Settings, peer: str, peers: tuple[str, ...], steps: list[int], fold: int | None, *,
     is_dense: bool,
 ) -> TrainStage:  # fmt: skip
-    """All peers in the same steps, on labels and the whole pool."""
-    names = tuple(stage_name("round", 0, each, fold) for each in peers)
+    """All peers in the same steps, on labels and the whole pool: the last of `steps`."""
+    round_ = len(steps) - 1
+    names = tuple(stage_name("round", round_, each, fold) for each in peers)
+    first = stage_name("round", 0, peer, fold) if round_ else None
+    # None of these methods mixes by the stage's mixup: mixmatch has its own.
+    fit = replace(_fit(settings, settings.student, steps[-1], _num_labeled(settings)), mixup=0.0)
     return TrainStage(
         name=names[peers.index(peer)],
         role="round",
-        round=0,
+        round=round_,
         peer=peer,
         fold=fold,
-        needs=(),
-        # None of these methods mixes by the stage's mixup: mixmatch has its own.
-        fit=replace(_fit(settings, settings.student, num_steps, _num_labeled(settings)), mixup=0.0),
+        needs=(first,) if first else (),
+        fit=replace(fit, lr_span=_lr_span(settings, steps, round_)),
         **_network(settings, peer),
-        start=_given_start(settings, peer),
+        start=first or _given_start(settings, peer),
         # A ramp makes all weights one at first: that is for teachers that have learned something.
         weighting=replace(_weights(settings), has_ramp=settings.online.gamma_ramp),
         online=_online(settings, is_dense=is_dense),

@@ -32,7 +32,7 @@ class Online:
     kind: Literal["confident", "adaptive", "rule", "consistency", "mixmatch"]
     """What of the labels counts: those above `threshold`; above one that follows the model; by
     the stage's `Weights`; probabilities instead of labels; or MixMatch's guess."""
-    teacher: Literal["self", "average", "peer"] = "self"
+    teacher: Literal["self", "average", "peer", "peer-average"] = "self"
     is_same_view: bool = False  # labels the very view that is learned
     threshold: float | None = None  # confidence from which a label counts
     unlabeled_weight: float | None = None  # of the unlabeled term beside the labeled one; None:

@@ -129,8 +129,8 @@ class TrainingWatch:
 
 
 def is_online(event: Event) -> bool:
-    """Whether a `step` is of a stage that labels for itself: rounds begin with given labels."""
-    return event["round"] == 0 and event["agreement"] is not None
+    """Whether a `step` is of a stage that labels for itself."""
+    return event.get("predicted") is not None
 
 
 def least_agreement(num_classes: int) -> float:

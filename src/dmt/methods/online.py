@@ -44,8 +44,8 @@ class OnlinePseudoLabels:
     """One or two networks that learn from given labels, and from each other or themselves.
 
     In every step a teacher looks at the weak view of each unlabeled sample: the network itself,
-    its average, or its peer. Its answer, weighted, is what the network learns on the strong view.
-    Given labels are learned on the view of every other stage, with weight one.
+    its average, its peer or the peer's average. Its answer, weighted, is what the network learns
+    on the strong view. Given labels are learned on the view of every other stage, with weight one.
 
     | kind | learns | weight |
     |---|---|---|
@@ -53,6 +53,8 @@ class OnlinePseudoLabels:
     | `adaptive` | the label, and FreeMatch's fairness | 1 from the class's threshold on, else 0 |
     | `rule` | the label | `Weights`: ones, or DMT's, from the student's answer to the weak view |
     | `consistency` | the probabilities, by squared error | 1 |
+
+    Where there are `fractions`, a weight of `rule` is 0 but for the surest of a batch's labels.
 
     Loss of a network: mean over given labels + `unlabeled_weight` · ramp · mean over unlabeled
     ones; without an `unlabeled_weight`, one mean over given labels and over those that count.
@@ -122,14 +124,15 @@ class OnlinePseudoLabels:
 
     def _say(self, name: str, net: nn.Module, weak: Batch) -> Tensor:
         """What a network, or its average, answers to the weak view."""
-        return answer_of(self._averages[name] if self._online.teacher == "average" else net, weak)
+        is_average = self._online.teacher in {"average", "peer-average"}
+        return answer_of(self._averages[name] if is_average else net, weak)
 
     def _found(
         self, name: str, said: Mapping[str, Tensor], pool: Batch, position: Position
     ) -> Found:
         """What a network learns of the unlabeled samples."""
         teacher = name
-        if self._online.teacher == "peer":
+        if self._online.teacher in {"peer", "peer-average"}:
             (teacher,) = set(self.learners) - {name}
         label, confidence, code = predict(said[teacher])
         if self._online.kind == "rule":

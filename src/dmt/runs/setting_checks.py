@@ -31,6 +31,7 @@ _OF_CLASSIFICATION = {
 # `rounds` and `selection.fractions` are not among them: with epochs they say how long an online
 # method trains.
 _OF_ROUNDS = {"schedule", "peers.labeled_subset", "selection.kind", "weighting.ramp"}
+_ROUNDS, _NONE = "rounds that begin with a labeling", "labels at every step"
 _IN_A_CHAIN = {"mutual": "self-training", "dst": "dmt"}  # whose plan is that of another there
 _OF_STRONG_VIEW = {f"online.{name}" for name in ("randaugment", "cutout", "photometric", "cutmix")}
 
@@ -113,20 +114,20 @@ def check_method(catalog: Catalog, settings: Settings, typed: Collection[str]) -
         (bool(ignored), f"{(ignored or [''])[0]} means nothing to method={name}; leave it out"),
         (
             settings.schedule == "chain",
-            f"schedule=chain is for rounds, and method={name} has none; leave it out",
+            f"schedule=chain is for {_ROUNDS}, and method={name} {_NONE}; leave it out",
         ),
         (
             settings.peers.labeled_subset == "dms",
-            f"peers.labeled_subset=dms is for rounds, and method={name} shows both peers the same "
-            "batches; leave it out",
+            f"peers.labeled_subset=dms is for {_ROUNDS}, and method={name} shows both peers the "
+            "same batches; leave it out",
         ),
         (
             settings.baseline == "round0",
-            f"baseline=round0 is for rounds, and method={name} has none; set baseline=equal",
+            f"baseline=round0 is for {_ROUNDS}, and method={name} {_NONE}; set baseline=equal",
         ),
         (
             "weighting.ramp" in typed,
-            f"weighting.ramp is for rounds, and method={name} has none; set online.gamma_ramp",
+            f"weighting.ramp is for {_ROUNDS}, and method={name} {_NONE}; set online.gamma_ramp",
         ),
         (
             preset.online.teacher == "average" and not settings.student.ema_decay,

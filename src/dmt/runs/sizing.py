@@ -10,7 +10,7 @@ import torch
 from dmt.config import Settings
 from dmt.engine.budget import Rates, Workload, measure
 from dmt.engine.listener import Say
-from dmt.engine.plan import Sizes, first_share, is_online, num_rounds_of, peer_names, plan
+from dmt.engine.plan import PRESETS, Sizes, first_share, is_online, num_rounds_of, peer_names, plan
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 from dmt.engine.step import Batch, Position
@@ -216,7 +216,8 @@ def _measure(
     measured, alone = [], replace(crew, rank=0, world_size=1)
     for peer in kinds.values():
         first = next(each for each in trained if each.peer == peer)
-        student = next((each for each in trained if each.peer == peer and each.pseudo), first)
+        students = (each for each in trained if each.peer == peer)
+        student = next((each for each in students if each.pseudo or each.online), first)
         plain = replace(first, online=None)
         net = build(
             first.model,
@@ -284,7 +285,11 @@ def _workload(settings: Settings, sizes: Sizes, runtime: Runtime, crew: Runtime)
     return Workload(
         batch_size=settings.batch_size,
         num_rounds=0 if labels_itself else num_rounds,  # of labeling
-        first_share=0.0 if labels_itself else first_share(settings, num_rounds),
+        first_share=(
+            0.0
+            if labels_itself and not PRESETS[settings.method].has_first_round
+            else first_share(settings, num_rounds)
+        ),
         num_peers=num_peers,
         num_plain_runs=num_baselines + int(bool(settings.oracle and sizes.num_hidden)),
         num_pool=sizes.num_pool,

@@ -13,6 +13,7 @@ from dmt.records import Alarm
 
 CLASSES = ("cat", "dog", "owl", "ant")
 GUESSING = math.log(4)
+OWN = {"given": [1] * 4, "predicted": [1] * 4}  # labels of a training that makes its own
 
 
 def step(stage: str, number: int, num_steps: int = 40, **fields: Any) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def losses(stage: str, values: Iterable[float], num_steps: int = 200) -> list[di
 def test_two_that_are_trained_together_are_watched_apart() -> None:
     """Their lines come in turns; one diverges. Two terms may cost more than guessing does."""
     fine, bad = (
-        [event | {"round": 0, "peer": peer, "agreement": 0.9}
+        [event | {"round": 0, "peer": peer, "agreement": 0.9, **OWN}
          for event in losses(f"round0/{peer}", [value] * 12)]
         for peer, value in (("a", 2 * GUESSING), ("b", 6 * GUESSING))
     )  # fmt: skip
@@ -72,7 +73,7 @@ def test_two_that_are_trained_together_are_watched_apart() -> None:
 
 
 def test_one_that_labels_itself_and_does_not_agree() -> None:
-    lines = [step("round0/a", number, 4, round=0, agreement=0.1) for number in range(1, 5)]
+    lines = [step("round0/a", number, 4, round=0, agreement=0.1, **OWN) for number in range(1, 5)]
     (alarm,) = seen(*lines)
     assert alarm.kind == "no-agreement"
     assert "initial.share" not in alarm.remedy

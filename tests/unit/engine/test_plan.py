@@ -125,9 +125,10 @@ def test_a_method_is_its_peers_and_its_rule(method: str, rule: str, num_peers: i
 
 
 ONLINE = [name for name, preset in PRESETS.items() if preset.online is not None]
+IN_ONE_STAGE = [name for name in ONLINE if not PRESETS[name].has_first_round]
 
 
-@pytest.mark.parametrize("method", ONLINE)
+@pytest.mark.parametrize("method", IN_ONE_STAGE)
 @pytest.mark.parametrize("schedule", ["pair", "chain"])
 def test_what_learns_online_is_one_stage_of_all_steps(method: str, schedule: str) -> None:
     stages = stages_of(method=method, schedule=schedule, student={"lr": 0.3})
@@ -187,8 +188,45 @@ def test_dmt_online_has_the_gammas_of_dmt_and_no_ramp() -> None:
     weighting = {"agreement_gamma": 3, "disagreement_gamma": 5, "ramp": True}
     for is_ramped in (False, True):
         given = {"weighting": weighting, "online": {"gamma_ramp": is_ramped}}
-        stage = trained(stages_of(method="dmt-online", **given), "round0/b")
+        stage = trained(stages_of(method="dmt-online", **given), "round1/b")
         assert stage.weighting == Weights("dmt", 3, 5, is_ramped)
+
+
+@pytest.mark.parametrize("span", ["stage", "run"])
+def test_dmt_online_has_the_first_round_of_dmt_and_then_all_others_in_one(span: str) -> None:
+    given = {"initial": {"share": 0.25, "mixup": 0.5}, "student": {"lr_span": span}, "rounds": 3}
+    stages, of_dmt = stages_of(method="dmt-online", **given), stages_of(**given)
+    assert list(stages) == ["round0/a", "round0/b", "round1/a", "round1/b", "baseline/a"]
+    for peer in "ab":
+        first, second = (trained(stages, f"round{number}/{peer}") for number in (0, 1))
+        assert first == trained(of_dmt, f"round0/{peer}"), "trained once for both, in a comparison"
+        assert (first.fit.num_steps, second.fit.num_steps) == (30, 90)
+        assert second.together == ("round1/a", "round1/b")
+        assert (second.start, second.needs) == (first.name, (first.name,))
+        assert (second.round, second.fit.mixup, second.pseudo) == (1, 0, None)
+        assert second.fit.lr_span == ((30, 120) if span == "run" else None)
+    assert trained(stages, "baseline/a").num_images == 120 * 32
+    epochs = {"initial": {"epochs": 3}, "student": {"epochs": 2}, "rounds": 3}
+    steps = [trained(stages_of(**epochs), f"round{number}/a").fit.num_steps for number in range(4)]
+    online = stages_of(method="dmt-online", **epochs)
+    assert trained(online, "round0/a").fit.num_steps == steps[0]
+    assert trained(online, "round1/a").fit.num_steps == sum(steps[1:])
+
+
+def test_dmt_online_keeps_of_a_batch_what_the_rounds_keep_of_the_pool() -> None:
+    def online_of(sizes: Sizes = SIZES, **settings: Any) -> Online:
+        found = trained(stages_of(sizes, method="dmt-online", **settings), "round1/a").online
+        assert found is not None
+        return found
+
+    assert online_of(rounds=4).fractions == (0.25, 0.5, 0.75, 1.0)
+    assert online_of(rounds=2, selection={"fractions": [0.3, 0.6]}).fractions == (0.3, 0.6)
+    assert not online_of().is_class_balanced
+    assert online_of(Sizes(40, 1000, 1000, is_dense=True)).is_class_balanced
+    assert online_of(selection={"kind": "class-balanced"}).is_class_balanced
+    cps = trained(stages_of(method="cps", rounds=4), "round0/a").online
+    assert cps is not None
+    assert cps.fractions is None
 
 
 def test_forwards_without_gradient_of_what_learns_online() -> None:

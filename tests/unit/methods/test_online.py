@@ -81,7 +81,10 @@ def method_of(name: str, **changed: object) -> OnlinePseudoLabels:
 
 
 def nets_of(method: OnlinePseudoLabels) -> dict[str, Table]:
-    return {name: Table(seed) for seed, name in enumerate(method.learners, start=3)}
+    """Learners whose averages are they themselves."""
+    nets = {name: Table(seed) for seed, name in enumerate(method.learners, start=3)}
+    method.begin(nets)
+    return nets
 
 
 def loss_of(result: StepResult, name: str = "a") -> float:
@@ -161,17 +164,19 @@ def test_cps() -> None:
 
 
 def test_dmt_online() -> None:
-    """The paper's table, the student's part taken from its own answer to the weak view."""
+    """The paper's table, of what both peers' averages answer to the weak view."""
     method = method_of("dmt-online", unlabeled_weight=2.0)
     nets = nets_of(method)
+    averages = {"a": Table(7), "b": Table(10)}
+    method.begin(averages)
     result = method.losses(nets, make_batch(), POSITION)
     seen = set()
     for name, other in (("a", "b"), ("b", "a")):
         total = weights = 0.0
         num_agreed = 0
         for row in POOL:
-            label, teacher = best(nets[other].probs(row))
-            own = nets[name].probs(row)
+            label, teacher = best(averages[other].probs(row))
+            own = averages[name].probs(row)
             decision, student = best(own)
             case = "agree" if decision == label else "surer" if student > teacher else "less sure"
             weight = {"agree": own[label] ** 2, "less sure": own[label] ** 3, "surer": 0.0}[case]
@@ -195,6 +200,7 @@ def test_dmt_online_learns_the_surest_of_a_batch_more_of_them_later(
         "dmt-online", fractions=(0.25, 0.5, 1.0), is_class_balanced=is_class_balanced
     )
     nets, whole = nets_of(method), method_of("dmt-online", fractions=(1.0,))
+    whole.begin(nets)
     weight = whole.losses(nets, make_batch(), POSITION).sums["a"]["weight"].item()
     answers = [best(nets["b"].probs(row)) for row in POOL]
     for step, fraction in ((0, 0.25), (6, 0.25), (7, 0.5), (13, 0.5), (14, 1.0), (19, 1.0)):
@@ -352,6 +358,7 @@ def test_cutmix_lays_images_labels_and_weights_on_each_other() -> None:
     found = []
     for cutmix in (0.0, 1.0):
         method, nets = method_of("dmt-online", cutmix=cutmix), {"a": Scene(3), "b": Scene(4)}
+        method.begin(nets)
         found.append(method.losses(nets, batch, POSITION))
         learned = [set(image.flatten().tolist()) for image in nets["a"].last]
         boxes = [{12, 13}, {12, 13}, {14, 15}, {14, 15}] if cutmix else [{12}, {13}, {14}, {15}]
