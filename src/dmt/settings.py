@@ -173,7 +173,7 @@ class Selection(_Group):
 
     kind: Literal["global", "class-balanced"] | None = Field(
         None, description="of all, or the same share of every predicted class; null: by class in "
-        "a segmentation, else of all",
+        "a segmentation and in dmt-online, else of all",
     )  # fmt: skip
     fractions: Annotated[
         list[Annotated[float, Field(gt=0, le=1)]] | None,
@@ -220,6 +220,10 @@ class Online(_Group):
     mixup: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Beta's parameter of mixmatch's mixing; 0: none"
     )
+    teacher: Literal["peer", "peer-average"] | None = Field(
+        None, description="dmt-online: who labels; null: in a segmentation the peer's averaged "
+        "weights, else the peer itself",
+    )  # fmt: skip
     gamma_ramp: bool = Field(
         False, description="dmt-online: γ rises over the run as with weighting.ramp, which is for "
         "rounds",

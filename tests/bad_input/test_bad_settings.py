@@ -104,6 +104,7 @@ DIGITS = (
     ("method=cps online.threshold=0.9", "online.threshold means nothing to method=cps"),
     ("method=cps online.gamma_ramp=true", "online.gamma_ramp means nothing to method=cps"),
     ("method=online online.cutout=0", "online.cutout means nothing to method=online"),
+    ("method=cps online.teacher=peer", "online.teacher means nothing to method=cps"),
     ("method=cps selection.kind=global", "selection.kind means nothing to method=cps"),
     ("online.threshold=0.9", "methods that label at every step (online, mean-teacher, fixmatch"),
     ("method=fixmatch online.threshold=2", "online.threshold=2 does not work"),

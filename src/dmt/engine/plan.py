@@ -63,7 +63,7 @@ PRESETS = {
         tasks=("classification",),
     ),
     "dmt-online": Preset(
-        2, "dmt", Online("rule", "peer-average", unlabeled_weight=1.0, fractions=(1.0,)),
+        2, "dmt", Online("rule", "peer", unlabeled_weight=1.0, fractions=(1.0,)),
         has_first_round=True,
     ),
 }  # fmt: skip
@@ -256,7 +256,8 @@ def _online(settings: Settings, *, is_dense: bool) -> Online:
         changed["fractions"] = tuple(
             _fraction(settings, round_) for round_ in range(1, settings.rounds + 1)
         )
-        changed["is_class_balanced"] = _is_class_balanced(settings, is_dense=is_dense)
+        changed["is_class_balanced"] = settings.selection.kind != "global"
+        changed["teacher"] = given.teacher or ("peer-average" if is_dense else "peer")
     return replace(preset, cutmix=given.cutmix if is_dense else 0.0, **changed)
 
 
@@ -286,7 +287,9 @@ def _labeling(
         needs=(first,) if other is None else (first, other),
         student=student,
         fraction=_fraction(settings, round_),
-        is_class_balanced=_is_class_balanced(settings, is_dense=is_dense),
+        is_class_balanced=is_dense
+        if settings.selection.kind is None
+        else settings.selection.kind == "class-balanced",
         other=other,
         gammas=(settings.weighting.agreement_gamma, settings.weighting.disagreement_gamma),
     )
@@ -343,11 +346,6 @@ def _other(
 def _teacher(peer: str, peers: tuple[str, ...]) -> str:
     """The other peer; the only one teaches itself (its last generation, in a chain)."""
     return peers[(peers.index(peer) + 1) % len(peers)]
-
-
-def _is_class_balanced(settings: Settings, *, is_dense: bool) -> bool:
-    kind = settings.selection.kind
-    return is_dense if kind is None else kind == "class-balanced"
 
 
 def _fraction(settings: Settings, round_: int) -> float:

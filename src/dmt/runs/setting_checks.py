@@ -74,7 +74,7 @@ def foreign_keys(
         name = key.removeprefix("online.")
         return (
             (key in _OF_STRONG_VIEW and online.is_same_view)
-            or (name == "gamma_ramp" and preset.rule == "ones")
+            or (name in {"gamma_ramp", "teacher"} and preset.rule == "ones")
             or (name in HYPER_PARAMETERS and getattr(online, name) is None)
         )
 

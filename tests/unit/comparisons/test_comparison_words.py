@@ -81,6 +81,7 @@ def test_a_single_model_is_asked_nothing_that_only_a_pair_has() -> None:
 _OF_ALL = {"student.lr": 0.1, "selection.fractions": [1]}
 _OF_SOME = {
     "online.threshold": 0.8, "online.cutout": 0, "online.gamma_ramp": True,
+    "online.teacher": "peer",
     "weighting.ramp": False, "schedule": "pair", "selection.kind": "global",
     "peers.labeled_subset": "dms", "peers.b.model": "wrn_16_1",
 }  # fmt: skip
@@ -92,7 +93,13 @@ _KNOWN = {
     "fixmatch": {"online.threshold", "online.cutout"},
     "mean-teacher": {"online.cutout"},
     "cps": {"online.cutout", "peers.b.model"},
-    "dmt-online": {"online.cutout", "online.gamma_ramp", "peers.b.model", "selection.kind"},
+    "dmt-online": {
+        "online.cutout",
+        "online.gamma_ramp",
+        "online.teacher",
+        "peers.b.model",
+        "selection.kind",
+    },
 }
 
 

@@ -221,12 +221,14 @@ def test_dmt_online_keeps_of_a_batch_what_the_rounds_keep_of_the_pool() -> None:
 
     assert online_of(rounds=4).fractions == (0.25, 0.5, 0.75, 1.0)
     assert online_of(rounds=2, selection={"fractions": [0.3, 0.6]}).fractions == (0.3, 0.6)
-    assert not online_of().is_class_balanced
-    assert online_of(Sizes(40, 1000, 1000, is_dense=True)).is_class_balanced
-    assert online_of(selection={"kind": "class-balanced"}).is_class_balanced
+    assert online_of().is_class_balanced
+    assert not online_of(selection={"kind": "global"}).is_class_balanced
     cps = trained(stages_of(method="cps", rounds=4), "round0/a").online
     assert cps is not None
     assert cps.fractions is None
+    scenes = Sizes(40, 1000, 1000, is_dense=True)
+    assert (online_of().teacher, online_of(scenes).teacher) == ("peer", "peer-average")
+    assert online_of(scenes, online={"teacher": "peer"}).teacher == "peer"
 
 
 def test_forwards_without_gradient_of_what_learns_online() -> None:

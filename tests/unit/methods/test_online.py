@@ -163,12 +163,14 @@ def test_cps() -> None:
     assert method.gamma(POSITION) is None
 
 
-def test_dmt_online() -> None:
-    """The paper's table, of what both peers' averages answer to the weak view."""
-    method = method_of("dmt-online", unlabeled_weight=2.0)
+@pytest.mark.parametrize("teacher", ["peer", "peer-average"])
+def test_dmt_online(teacher: str) -> None:
+    """The paper's table, of what both peers, or their averages, answer to the weak view."""
+    method = method_of("dmt-online", unlabeled_weight=2.0, teacher=teacher)
     nets = nets_of(method)
     averages = {"a": Table(7), "b": Table(10)}
     method.begin(averages)
+    averages = averages if teacher == "peer-average" else nets
     result = method.losses(nets, make_batch(), POSITION)
     seen = set()
     for name, other in (("a", "b"), ("b", "a")):
