@@ -57,11 +57,17 @@ def run_missing(
 
 
 def recipe_of(run: Path) -> Line:
-    """The settings of a run as they were resolved, by dotted name, but those of the run alone."""
+    """The settings of a run as they were resolved, by dotted name, but those of the run alone and
+    what means nothing to its method; and what the method's name meant."""
+    from dmt.engine.plan import PRESETS
     from dmt.inference.using import settings_of
+    from dmt.runs.setting_checks import foreign_keys
 
-    found = _flat(settings_of(run).model_dump(mode="json"))
-    return {name: value for name, value in found.items() if name not in _OF_A_RUN}
+    settings = settings_of(run)
+    found = _flat(settings.model_dump(mode="json"))
+    left_out = _OF_A_RUN | foreign_keys(settings.method, found, settings.schedule)
+    recipe = {name: value for name, value in found.items() if name not in left_out}
+    return recipe | {f"method {settings.method}": str(PRESETS[settings.method])}
 
 
 def _flat(settings: dict[str, Any], before: str = "") -> Line:
@@ -82,14 +88,19 @@ def images_a_model(summary: dict[str, Any]) -> float:
 def refuse_unequal(lines: Sequence[Line]) -> None:
     """Runs of one table are of one recipe and budget: one may have changed since some of them ran.
 
-    Lines from before recipes were kept are asked for their budget alone.
+    Lines from before recipes were kept are asked for their budget, and those of one method for
+    their rounds.
 
     Raises:
         SystemExit: they are not.
     """
     recipe: Line = {}
     for line in lines:
-        for name, value in line.get("recipe", {}).items():
+        rounds = len(line["summary"]["rounds"])
+        for name, value in {
+            f"rounds of {line['method']}": rounds,
+            **line.get("recipe", {}),
+        }.items():
             if recipe.setdefault(name, value) != value:
                 raise SystemExit(
                     f"these runs were made with {name}={recipe[name]} and with {name}={value}, so "

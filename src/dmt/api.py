@@ -251,10 +251,12 @@ def _settings(
         settings = taken_over(settings, flat_words(overrides))
     typed = flat_words(overrides)
     if PRESETS[settings.method].online is not None:
-        # Nor do a recipe's rounds to a method without them; what the person says is refused below.
+        # Nor do a recipe's rounds to a method that labels at every step; what the person says is
+        # refused below.
         if "schedule" not in typed:
             settings = settings.model_copy(update={"schedule": "pair"})
-        if "peers.labeled_subset" not in typed:
+        has_first_round = PRESETS[settings.method].has_first_round
+        if "peers.labeled_subset" not in typed and not has_first_round:
             all_labels = settings.peers.model_copy(update={"labeled_subset": "all"})
             settings = settings.model_copy(update={"peers": all_labels})
     check_task(catalog, typed)

@@ -225,8 +225,8 @@ class Online(_Group):
         "weights, else the peer itself",
     )  # fmt: skip
     gamma_ramp: bool = Field(
-        False, description="dmt-online: γ rises over the run as with weighting.ramp, which is for "
-        "rounds",
+        False, description="dmt-online: γ rises after round 0 as with weighting.ramp, which is "
+        "for rounds that begin with a labeling",
     )  # fmt: skip
     randaugment: int = Field(2, ge=0, description="operations of the strong view")
     cutout: float = Field(0.5, ge=0, le=1, description="of the strong view, share of the side")

@@ -164,7 +164,10 @@ def cases(data: Path) -> dict[str, Case]:
     streamed = ("data.memory_limit=0", "workers=1")
     listed = [
         Case("digits-pair", (*digits, "schedule=pair")),
-        Case("digits-online", (*digits, "method=dmt-online", "baseline=none")),
+        Case(
+            "digits-online",
+            (*digits, "method=dmt-online", "baseline=none", "selection.fractions=[0.5]"),
+        ),
         Case("digits-chain", (*digits, "schedule=chain", "student.optimizer=adamw")),
         Case("scenes-pair", (str(scenes), *masks, "schedule=pair")),
         Case("scenes-chain", (str(scenes), *masks, "schedule=chain", "student.lr_span=stage")),

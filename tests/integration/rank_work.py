@@ -58,8 +58,8 @@ def label(data: str | Path, keys: dict[str, Any], folder: Path, runtime: Runtime
 
 def step(method_name: str, labels: Path, runtime: Runtime) -> Found:
     """One step's loss and gradient, as all ranks have them, of a network without BatchNorm."""
-    keys = {"method": method_name, "steps": 8, "rounds": 1, "batch_size": 16,
-            "student.labeled_share": 0.25, "model": "wrn_10_1"}  # fmt: skip
+    keys = {"method": method_name, "steps": 8, "rounds": 1, "selection.fractions": [0.5],
+            "batch_size": 16, "student.labeled_share": 0.25, "model": "wrn_10_1"}  # fmt: skip
     settings = settings_for("digits", keys)
     catalog = open_catalog("digits")
     material = open_material(catalog, lambda text: None)

@@ -141,8 +141,11 @@ def test_two_ranks_learn_online_as_one_process_does(method: str, tmp_path: Path,
 
     def first_step(folder: Path) -> dict[str, Any]:
         lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-        return next(line for line in lines if line["event"] == "step")
+        return next(line for line in lines if line.get("predicted"))
 
     two, one = (first_step(tmp_path / name) for name in ("two", "one"))
     assert two["loss"] == pytest.approx(one["loss"], rel=0.1)
     assert two.keys() == one.keys()
+    assert two["given"] == one["given"]
+    assert sum(two["predicted"]) == sum(one["predicted"]) == 12
+    assert two["mean_weight"] == pytest.approx(one["mean_weight"], rel=0.2)

@@ -94,10 +94,11 @@ def write_labels(folder: Path, *, is_dense: bool) -> Path:
 
 def last_training(method: str, *, is_dense: bool) -> list[TrainStage]:
     """The stage, or stages trained together, in which a method is most itself."""
-    settings = Settings(
-        method=method, steps=2 * STEPS, rounds=1, batch_size=8, baseline="none",
-        model="deeplab_v2:wrn_10_1:1-3" if is_dense else "wrn_10_1",
-    )  # fmt: skip
+    settings = Settings.model_validate({
+        "method": method, "steps": 2 * STEPS, "rounds": 1, "batch_size": 8, "baseline": "none",
+        "model": "deeplab_v2:wrn_10_1:1-3" if is_dense else "wrn_10_1",
+        "selection": {"fractions": [0.5]},
+    })  # fmt: skip
     stages = plan(settings, Sizes(NUM_LABELED, len(POOL), 0, is_dense))
     trained = [each for each in stages if isinstance(each, TrainStage) and each.role == "round"]
     return [each for each in trained if each.name in trained[-1].together] or trained[-1:]

@@ -68,10 +68,13 @@ def surest(
     num_groups = num_classes if is_class_balanced else 1
     group = label if is_class_balanced else torch.zeros_like(label)
     group = torch.where(valid, group, num_groups).flatten()
-    # One number sorts by group, and in it the surest first.
+    # One number sorts by group, and in it the surest first; in 32 bits where they suffice, which
+    # is half to send, and what Apple's GPUs sort rightly.
+    is_small = (num_groups + 2) * NUM_CODES < 2**31
     key = (group + 1) * NUM_CODES - 1 - code.flatten().long()
+    key = key.int() if is_small else key
     ranked = gather(key).sort().values
-    bounds = torch.arange(1, num_groups + 1, device=key.device) * NUM_CODES
+    bounds = torch.arange(1, num_groups + 1, device=key.device, dtype=key.dtype) * NUM_CODES
     end = torch.searchsorted(ranked, bounds)
     begin = torch.cat([torch.zeros_like(end[:1]), end[:-1]])
     num_kept = (fraction * (end - begin) + 0.5).floor().long().clamp(min=1)

@@ -33,7 +33,7 @@ class Preset:
 
     num_peers: int
     rule: Rule
-    online: Online | None = None  # it labels at every step, in one stage, with these defaults
+    online: Online | None = None  # it labels at every step of its last stage, with these defaults
     has_first_round: bool = False  # before that stage, a round 0 on given labels alone
     tasks: tuple[str, ...] = ("classification", "segmentation")
 
@@ -229,7 +229,7 @@ def _online_stage(
         fit=replace(fit, lr_span=_lr_span(settings, steps, round_)),
         **_network(settings, peer),
         start=first or _given_start(settings, peer),
-        # A ramp makes all weights one at first: that is for teachers that have learned something.
+        # A ramp makes all weights one at first: labels of every step then settle on errors.
         weighting=replace(_weights(settings), has_ramp=settings.online.gamma_ramp),
         online=_online(settings, is_dense=is_dense),
         together=names,
@@ -257,7 +257,8 @@ def _online(settings: Settings, *, is_dense: bool) -> Online:
             _fraction(settings, round_) for round_ in range(1, settings.rounds + 1)
         )
         changed["is_class_balanced"] = settings.selection.kind != "global"
-        changed["teacher"] = given.teacher or ("peer-average" if is_dense else "peer")
+        has_average = is_dense and settings.student.ema_decay > 0
+        changed["teacher"] = given.teacher or ("peer-average" if has_average else "peer")
     return replace(preset, cutmix=given.cutmix if is_dense else 0.0, **changed)
 
 

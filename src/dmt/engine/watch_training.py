@@ -67,7 +67,8 @@ class TrainingWatch:
         )
 
     def _vanished(self, event: Event, lines: list[Event]) -> Alarm | None:
-        """Classes of the given labels that for long are in next to none of those made here.
+        """Classes of the given labels that for long are in next to none of those made here, counted
+        whether they are learned or not.
 
         Looked at from the middle of a stage on: early a network may know a few classes first.
         """
@@ -95,7 +96,7 @@ class TrainingWatch:
             kind="vanished-class",
             stage=event["stage"],
             message=f"{sentence(names(gone))} {'is' if len(gone) == 1 else 'are'} in next to none "
-            f"of the labels that peer {event['peer']} learns from at step {step} of {num_steps}, "
+            f"of the labels that are made for peer {event['peer']} at step {step} of {num_steps}, "
             f"though {percent(share)} of the given ones are: the training may have settled on "
             "its own errors.",
             remedy="Let its own labels count less (online.unlabeled_weight= or online.threshold=, "

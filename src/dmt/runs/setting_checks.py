@@ -69,6 +69,8 @@ def foreign_keys(
             return is_single
         if key == "selection.kind" and online is not None:
             return online.fractions is None
+        if key == "peers.labeled_subset" and preset.has_first_round:
+            return False
         if online is None or not key.startswith("online."):
             return key in _OF_ROUNDS if online else key.startswith("online.")
         name = key.removeprefix("online.")
@@ -117,7 +119,7 @@ def check_method(catalog: Catalog, settings: Settings, typed: Collection[str]) -
             f"schedule=chain is for {_ROUNDS}, and method={name} {_NONE}; leave it out",
         ),
         (
-            settings.peers.labeled_subset == "dms",
+            settings.peers.labeled_subset == "dms" and not preset.has_first_round,
             f"peers.labeled_subset=dms is for {_ROUNDS}, and method={name} shows both peers the "
             "same batches; leave it out",
         ),
@@ -132,6 +134,14 @@ def check_method(catalog: Catalog, settings: Settings, typed: Collection[str]) -
         (
             preset.online.teacher == "average" and not settings.student.ema_decay,
             f"method={name} learns from averaged weights; set student.ema_decay above 0",
+        ),
+        (
+            settings.online.teacher == "peer-average" and not settings.student.ema_decay,
+            "online.teacher=peer-average is of averaged weights; set student.ema_decay above 0",
+        ),
+        (
+            "student.start" in typed and settings.student.start == "fresh",
+            f"student.start=fresh is for {_ROUNDS}, and method={name} {_NONE}; leave it out",
         ),
     ):
         if is_wrong:
@@ -196,8 +206,8 @@ def check_combinations(settings: Settings, typed: Collection[str]) -> None:
         ),
         (
             settings.parallel_peers and (is_single or PRESETS[settings.method].online is not None),
-            f"parallel_peers=true is for two peers in rounds, and method={settings.method} "
-            f"schedule={settings.schedule} has none; leave it out",
+            f"parallel_peers=true is for two peers in {_ROUNDS}, which method={settings.method} "
+            f"schedule={settings.schedule} has not; leave it out",
         ),
         (
             settings.shard and settings.precision == "fp16",

@@ -139,7 +139,10 @@ def fill_steps(
     spent = runtime.agree(spent + time.perf_counter() - began)
     workload = _workload(settings, sizes, runtime, crew)
     steps = workload.num_steps((budget - spent) * _RESERVE, rates)
-    fewest = _FEWEST_STEPS * (workload.num_rounds + 1)
+    num_stages = workload.num_rounds + 1
+    if is_online(settings, sizes):  # all rounds after round 0 are one stage
+        num_stages = num_rounds_of(settings, sizes) + PRESETS[settings.method].has_first_round
+    fewest = _FEWEST_STEPS * num_stages
     if steps < fewest:
         needed = 1.1 * (spent + workload.seconds(fewest, rates) / _RESERVE)
         raise SettingError(

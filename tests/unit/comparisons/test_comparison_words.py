@@ -98,6 +98,7 @@ _KNOWN = {
         "online.gamma_ramp",
         "online.teacher",
         "peers.b.model",
+        "peers.labeled_subset",
         "selection.kind",
     },
 }
@@ -108,11 +109,12 @@ def test_each_method_is_asked_what_it_knows() -> None:
     for job in question.jobs:
         words = question.words(job)
         assert words.keys() - {"method", "seed", "baseline"} == _OF_ALL.keys() | _KNOWN[job.method]
-    # A chain has no second peer; what nobody knows stays, to be refused.
+    # A chain has no second peer.
     in_chain = {job.method: question.words(job, "chain") for job in question.jobs}
     assert "peers.b.model" not in in_chain["dmt"]
     assert "peers.b.model" in in_chain["cps"]
-    assert all("peers.labeled_subset" in words for words in in_chain.values())
+    known = {method for method, words in in_chain.items() if "peers.labeled_subset" in words}
+    assert known == {"dmt-online"}, "whose round 0 is of two peers in any case"
 
 
 def test_the_command_asks_the_same_again() -> None:

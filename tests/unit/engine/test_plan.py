@@ -213,6 +213,24 @@ def test_dmt_online_has_the_first_round_of_dmt_and_then_all_others_in_one(span: 
     assert trained(online, "round1/a").fit.num_steps == sum(steps[1:])
 
 
+def test_dmt_online_has_the_dms_of_dmt() -> None:
+    given = {"peers": {"labeled_subset": "dms"}}
+    stages, of_dmt = stages_of(method="dmt-online", **given), stages_of(**given)
+    for name in ("round0/a", "round0/b"):
+        assert trained(stages, name) == trained(of_dmt, name)
+        assert trained(stages, name).sees == "dms"
+    assert trained(stages, "round1/b").sees == "labeled"
+
+
+def test_averages_label_scenes_only_where_there_are_some() -> None:
+    scenes = Sizes(40, 1000, 1000, is_dense=True)
+    online = trained(
+        stages_of(scenes, method="dmt-online", student={"ema_decay": 0}), "round1/a"
+    ).online
+    assert online is not None
+    assert online.teacher == "peer"
+
+
 def test_dmt_online_keeps_of_a_batch_what_the_rounds_keep_of_the_pool() -> None:
     def online_of(sizes: Sizes = SIZES, **settings: Any) -> Online:
         found = trained(stages_of(sizes, method="dmt-online", **settings), "round1/a").online
