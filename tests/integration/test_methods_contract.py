@@ -155,7 +155,9 @@ def test_it_writes_the_same_records(whole: Whole) -> None:
         assert all(0 <= line["mean_weight"] <= 1 for line in own)
         assert {line["event"] for line in lines} <= {*_FIELDS, "alarm"}, "no labeling"
         kinds = {line["kind"] for line in lines if line["event"] == "alarm"}
-        assert kinds <= {"no-agreement", "vanished-class"}, "nothing is wrong but that it is short"
+        assert kinds <= {"no-agreement", "vanished-class", "missed-class"}, (
+            "nothing is wrong but that it is short"
+        )
 
 
 def test_it_sees_as_many_images_as_any_other(whole: Whole) -> None:
