@@ -141,9 +141,17 @@ def render(view: RunView) -> str:
 def _about(view: RunView) -> list[str]:
     summary = view.summary
     if summary is not None:
-        return [summary.dataset, summary.task, f"{summary.method} ({summary.schedule})"]
+        return [summary.dataset, summary.task, f"{summary.method}{_kind(summary)}"]
     known = (view.data.get("name"), view.settings.get("method"), view.settings.get("schedule"))
     return [str(item) for item in known if item]
+
+
+def _kind(summary: Summary) -> str:
+    """Behind a method's name: a pair of models or a chain of them; nothing of a single one."""
+    if summary.headline == "ensemble":
+        return " (pair)"
+    is_chain = summary.schedule == "chain" and summary.method != "supervised"
+    return " (chain)" if is_chain else ""
 
 
 def _verdict(view: RunView, decimals: int) -> Verdict:

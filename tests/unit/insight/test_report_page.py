@@ -90,6 +90,24 @@ def test_the_key_numbers_are_there(tmp_path: Path) -> None:
         assert expected in text
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "dmt (pair)"),
+        ({"headline": "a", "method": "fixmatch"}, "fixmatch"),  # `schedule` is `pair` still
+        ({"headline": "a", "schedule": "chain"}, "dmt (chain)"),
+        ({"headline": "supervised", "method": "supervised", "schedule": "chain"}, "supervised"),
+    ],
+)
+def test_a_method_is_a_pair_or_a_chain_only_where_it_is(
+    tmp_path: Path, fields: dict[str, str], expected: str
+) -> None:
+    run = write_sample_run(tmp_path / "run")
+    write_json(run / SUMMARY, read_json(run / SUMMARY) | fields)
+    text = Page(written(run)).text
+    assert re.search(rf"digits .{{0,9}}classification .{{0,9}}{re.escape(expected)} (?!\()", text)
+
+
 def test_a_half_finished_run_says_so(tmp_path: Path) -> None:
     run = write_sample_run(tmp_path / "run", finished=False)
     text = Page(written(run)).text
