@@ -55,13 +55,16 @@ BY_SEEDS = (
         "python benchmarks/accuracy/seeds.py digits --seeds {seeds} --methods {methods} "
         "--out results/digits.jsonl",
         "Methods that label at every step learn given labels without mixup (`mixmatch` mixes in "
-        "its own way), the rounds and the baseline with it: [methods](methods.md).",
+        "its own way, `dmt-online` in round 0), the rounds and the baseline with it: "
+        "[methods](methods.md).",
     ),
     Recorded(
         "shapes",
         "Drawn scenes of 64×64 pixels, DeepLab-v2 on WRN-10-1.",
         "python benchmarks/accuracy/seeds.py shapes --seeds {seeds} --methods {methods} "
         "--no-oracle --out results/shapes.jsonl data.val_images=60",
+        "The recipe has no strong view, which hurts where colour and outline tell the classes: "
+        "[decision 020](decisions/020-dmt-online.md).",
     ),
     Recorded(
         "cifar10-mini",
