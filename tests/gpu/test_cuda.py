@@ -9,7 +9,16 @@ import pytest
 import torch
 
 import dmt
-from dmt.core import bits, permuted, predict, uniform, weigh, weighted_cross_entropy
+from dmt.core import (
+    bits,
+    class_counts,
+    permuted,
+    predict,
+    surest,
+    uniform,
+    weigh,
+    weighted_cross_entropy,
+)
 from dmt.data.transforms import Augmentation, strong
 from dmt.engine.runtime import Runtime
 from dmt.engine.scene_forward import Inference, scene_logits
@@ -52,6 +61,21 @@ def test_weights_loss_and_gradient_agree_with_the_cpu(shape: tuple[int, ...], ru
     torch.testing.assert_close(found[0][2], found[1][2], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("is_class_balanced", [True, False])
+def test_the_surest_of_a_batch_are_those_of_the_cpu(is_class_balanced: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    label, _, code = predict(5 * torch.randn((4, 21, 33, 17), generator=generator))
+    valid = torch.rand(label.shape, generator=generator) > 0.2
+
+    def found(*columns: torch.Tensor) -> torch.Tensor:
+        return surest(*columns, 0.3, 21, is_class_balanced=is_class_balanced)  # type: ignore[misc]
+
+    here = found(label, code, valid)
+    assert torch.equal(found(label.cuda(), code.cuda(), valid.cuda()).cpu(), here)
+    counts = class_counts(label.cuda(), valid.cuda(), 21).cpu()
+    assert torch.equal(counts, class_counts(label, valid, 21))
+
+
 def test_views_agree_with_the_cpu() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (256, 3, 32, 32), generator=generator, dtype=torch.uint8)
@@ -62,9 +86,13 @@ def test_views_agree_with_the_cpu() -> None:
     assert ((there.int() - here.int()).abs() <= 1).float().mean() > 0.999
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_run_learns_and_repeats_itself(tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize(
+    ("precision", "method"),
+    [("fp32", "dmt"), ("bf16", "dmt"), ("fp16", "dmt"), ("bf16", "dmt-online")],
+)
+def test_a_run_learns_and_repeats_itself(tmp_path: Path, precision: str, method: str) -> None:
     settings = {
+        "method": method,
         "device": "cuda",
         "precision": precision,
         "steps": 120,
