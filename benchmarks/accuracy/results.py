@@ -83,7 +83,8 @@ CAMVID = Recorded(
     "python benchmarks/accuracy/camvid.py PATH/camvid-half --methods {methods} "
     "--out results/camvid.jsonl",
     "From nothing, with 20 to 38 masks of neighbouring frames, no method is above the supervised "
-    "model on every drive, and even all masks gain only 3 to 8 points on a drive of other light. "
+    "model on every drive (`dmt-online` is on two and level on the third), and even all masks gain "
+    "only 3 to 8 points on a drive of other light. "
     "Why, and what was tried: [decision 016](decisions/016-the-schedule-of-scenes.md). Intervals "
     "of a drive are over blocks of its frames, for one seed and one draw of labels: they say "
     "nothing of other drives; those over drives do, and three are few.",
