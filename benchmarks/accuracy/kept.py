@@ -59,24 +59,16 @@ def run_missing(
 def recipe_of(run: Path) -> Line:
     """The settings of a run as they were resolved, by dotted name, but those of the run alone and
     what means nothing to its method; and what the method's name meant."""
+    from dmt.config import flat_words
     from dmt.engine.plan import PRESETS
     from dmt.inference.using import settings_of
     from dmt.runs.setting_checks import foreign_keys
 
     settings = settings_of(run)
-    found = _flat(settings.model_dump(mode="json"))
+    found = flat_words(settings.model_dump(mode="json"))
     left_out = _OF_A_RUN | foreign_keys(settings.method, found, settings.schedule)
     recipe = {name: value for name, value in found.items() if name not in left_out}
     return recipe | {f"method {settings.method}": str(PRESETS[settings.method])}
-
-
-def _flat(settings: dict[str, Any], before: str = "") -> Line:
-    flat: Line = {}
-    for name, value in settings.items():
-        flat |= (
-            _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
-        )
-    return flat
 
 
 def images_a_model(summary: dict[str, Any]) -> float:
@@ -96,11 +88,8 @@ def refuse_unequal(lines: Sequence[Line]) -> None:
     """
     recipe: Line = {}
     for line in lines:
-        rounds = len(line["summary"]["rounds"])
-        for name, value in {
-            f"rounds of {line['method']}": rounds,
-            **line.get("recipe", {}),
-        }.items():
+        rounds = {f"rounds of {line['method']}": len(line["summary"]["rounds"])}
+        for name, value in (rounds | line.get("recipe", {})).items():
             if recipe.setdefault(name, value) != value:
                 raise SystemExit(
                     f"these runs were made with {name}={recipe[name]} and with {name}={value}, so "

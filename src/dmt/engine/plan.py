@@ -2,10 +2,9 @@
 
 pair    round0/a   round0/b         chain   round0/a                 online   round0/a ═ round0/b
            ╳  labels ╳                         │ labels                       (in the same steps)
-        round1/a   round1/b                 round1/a   (a new network each time)
-           ╳         ╳                         │                     dmt-online  round0/a   round0/b
-          …           …                        …                                    │          │
-                                                                                 round1/a ═ round1/b
+        round1/a   round1/b                 round1/a             dmt-online   round0/a   round0/b
+           ╳         ╳                         │ (a new network                  │          │
+          …           …                        …  each time)                  round1/a ═ round1/b
 """
 
 from __future__ import annotations
@@ -101,9 +100,13 @@ def peer_names(settings: Settings) -> tuple[str, ...]:
 
 
 def is_online(settings: Settings, sizes: Sizes) -> bool:
-    """Whether the run ends with a stage whose models label for themselves; without a pool there
-    is nothing to label."""
+    """Whether the run ends with a stage whose models label a pool for themselves."""
     return PRESETS[settings.method].online is not None and sizes.num_pool > 0
+
+
+def begins_with_labels(settings: Settings, sizes: Sizes) -> bool:
+    """Whether the run has a round 0, in which models learn given labels alone."""
+    return not is_online(settings, sizes) or PRESETS[settings.method].has_first_round
 
 
 def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
@@ -131,8 +134,7 @@ def num_peer_steps(settings: Settings, sizes: Sizes) -> list[int]:
             steps.append(max(1, round(training.epochs * images / batch)))
     if not is_online(settings, sizes):
         return steps
-    has_first_round = PRESETS[settings.method].has_first_round
-    return [steps[0], sum(steps[1:])] if has_first_round else [sum(steps)]
+    return [steps[0], sum(steps[1:])] if begins_with_labels(settings, sizes) else [sum(steps)]
 
 
 def num_rounds_of(settings: Settings, sizes: Sizes) -> int:
@@ -151,7 +153,7 @@ def _one_run(settings: Settings, sizes: Sizes, fold: int | None) -> Iterator[Sta
     steps = num_peer_steps(settings, sizes)
     peers = peer_names(settings)
     labels_itself = is_online(settings, sizes)
-    if not labels_itself or len(steps) > 1:
+    if begins_with_labels(settings, sizes):
         for peer in peers:
             first = _on_labels(settings, "round", peer, steps[0], fold, is_pair=len(peers) == 2)
             yield replace(first, fit=replace(first.fit, lr_span=_lr_span(settings, steps, 0)))
@@ -166,8 +168,7 @@ def _one_run(settings: Settings, sizes: Sizes, fold: int | None) -> Iterator[Sta
             yield replace(stage, fit=replace(stage.fit, lr_span=_lr_span(settings, steps, round_)))
     # With folds the run on all labels is handed out, not judged, so it needs no baseline.
     is_judged = fold is not None or not settings.folds
-    is_taught = labels_itself or len(steps) > 1
-    if is_taught and settings.baseline in {"equal", "pair"} and is_judged:
+    if (labels_itself or len(steps) > 1) and settings.baseline in {"equal", "pair"} and is_judged:
         for peer in ("a", "b") if settings.baseline == "pair" else ("a",):
             yield _on_labels(settings, "baseline", peer, sum(steps), fold)
     if settings.oracle and sizes.num_hidden and fold is None:
@@ -253,9 +254,8 @@ def _online(settings: Settings, *, is_dense: bool) -> Online:
         if getattr(given, name) is not None and getattr(preset, name) is not None
     }
     if preset.fractions is not None:
-        changed["fractions"] = tuple(
-            _fraction(settings, round_) for round_ in range(1, settings.rounds + 1)
-        )
+        rounds = range(1, settings.rounds + 1)
+        changed["fractions"] = tuple(_fraction(settings, round_) for round_ in rounds)
         changed["is_class_balanced"] = settings.selection.kind != "global"
         has_average = is_dense and settings.student.ema_decay > 0
         changed["teacher"] = given.teacher or ("peer-average" if has_average else "peer")

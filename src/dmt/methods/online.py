@@ -116,10 +116,12 @@ class OnlinePseudoLabels:
                 name: net(torch.cat([given.images, pool.images])) for name, net in nets.items()
             }
         losses, sums = {}, {}
+        num_given = class_counts(given.label, given.valid, self._num_classes)
         for name, answer in answers.items():
             known, new = answer.split([len(given.ids), len(pool.ids)])
             losses[name] = self._terms(known, given, new, pool, found[name], position)
-            sums[name] = self._sums(given, new.detach(), pool, found[name], position)
+            sums[name] = self._sums(new.detach(), pool, found[name], position)
+            sums[name]["given"] = num_given
         return StepResult(losses, sums)
 
     def _say(self, name: str, net: nn.Module, weak: Batch) -> Tensor:
@@ -224,7 +226,7 @@ class OnlinePseudoLabels:
         return tuple(terms)
 
     def _sums(
-        self, given: Batch, new: Tensor, pool: Batch, found: Found, position: Position
+        self, new: Tensor, pool: Batch, found: Found, position: Position
     ) -> dict[str, Tensor]:
         is_agreed = new.argmax(dim=1) == found.label if found.is_agreed is None else found.is_agreed
         weight = found.weight.masked_fill(~pool.valid, 0).sum()
@@ -232,7 +234,6 @@ class OnlinePseudoLabels:
             "num_pseudo": pool.valid.sum(),
             "num_agreed": (is_agreed & pool.valid).sum(),
             "weight": weight * self._ramp(position),
-            "given": class_counts(given.label, given.valid, self._num_classes),
             "predicted": class_counts(found.label, pool.valid, self._num_classes),
         }
 

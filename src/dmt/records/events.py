@@ -76,21 +76,20 @@ def _whole(value: Any) -> str:
     return "" if is_whole and 0 <= value <= _LARGEST else "no whole number"
 
 
-def _texts(value: Any) -> str:
-    is_list = isinstance(value, list)
-    return next((what for each in value if (what := _text(each))), "") if is_list else "no list"
+def _list_of(look: Callable[[Any], str]) -> Callable[[Any], str]:
+    """A list in which every value is as `look` wants it."""
+
+    def look_at_all(values: Any) -> str:
+        is_list = isinstance(values, list)
+        return next((what for each in values if (what := look(each))), "") if is_list else "no list"
+
+    return look_at_all
 
 
 def _threshold(value: Any) -> str:
     """One for all, or one a class."""
     values = value if isinstance(value, list) else [value]
     return next((what for each in values if each is not None and (what := _number(each))), "")
-
-
-def _counts(value: Any) -> str:
-    """One a class."""
-    is_list = isinstance(value, list)
-    return next((what for each in value if (what := _whole(each))), "") if is_list else "no list"
 
 
 def _classes(value: Any) -> str:
@@ -147,9 +146,9 @@ _KINDS: dict[str, Callable[[Any], str]] = {
          "pool_accuracy", "peer_agreement", "peer_correlation"), _number,
     ),
     "threshold": _threshold,
-    "given": _counts,
-    "predicted": _counts,
-    "about": _texts,
+    "given": _list_of(_whole),
+    "predicted": _list_of(_whole),
+    "about": _list_of(_text),
     "classes": _classes,
     "scores": _figures("ap", "auroc", "ap_selected", "auroc_selected"),
     "gains": _gains,

@@ -63,16 +63,15 @@ def foreign_keys(
     preset = PRESETS[method]
     online = preset.online
     is_single = preset.num_peers == 1 or (online is None and schedule == "chain")
+    of_rounds = _OF_ROUNDS - ({"peers.labeled_subset"} if preset.has_first_round else set())
+    if online is not None and online.fractions is not None:
+        of_rounds -= {"selection.kind"}
 
     def is_foreign(key: str) -> bool:
         if key.startswith("peers.b.") or (key == "peers.labeled_subset" and is_single):
             return is_single
-        if key == "selection.kind" and online is not None:
-            return online.fractions is None
-        if key == "peers.labeled_subset" and preset.has_first_round:
-            return False
         if online is None or not key.startswith("online."):
-            return key in _OF_ROUNDS if online else key.startswith("online.")
+            return key in of_rounds if online else key.startswith("online.")
         name = key.removeprefix("online.")
         return (
             (key in _OF_STRONG_VIEW and online.is_same_view)

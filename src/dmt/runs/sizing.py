@@ -10,7 +10,15 @@ import torch
 from dmt.config import Settings
 from dmt.engine.budget import Rates, Workload, measure
 from dmt.engine.listener import Say
-from dmt.engine.plan import PRESETS, Sizes, first_share, is_online, num_rounds_of, peer_names, plan
+from dmt.engine.plan import (
+    Sizes,
+    begins_with_labels,
+    first_share,
+    is_online,
+    num_rounds_of,
+    peer_names,
+    plan,
+)
 from dmt.engine.runtime import Runtime
 from dmt.engine.stage import TrainStage
 from dmt.engine.step import Batch, Position
@@ -140,8 +148,8 @@ def fill_steps(
     workload = _workload(settings, sizes, runtime, crew)
     steps = workload.num_steps((budget - spent) * _RESERVE, rates)
     num_stages = workload.num_rounds + 1
-    if is_online(settings, sizes):  # all rounds after round 0 are one stage
-        num_stages = num_rounds_of(settings, sizes) + PRESETS[settings.method].has_first_round
+    if is_online(settings, sizes):  # as many steps as all rounds after round 0, in one stage
+        num_stages = num_rounds_of(settings, sizes) + begins_with_labels(settings, sizes)
     fewest = _FEWEST_STEPS * num_stages
     if steps < fewest:
         needed = 1.1 * (spent + workload.seconds(fewest, rates) / _RESERVE)
@@ -281,6 +289,7 @@ def _reading_rate(settings: Settings, material: Material[Split]) -> float:
 
 def _workload(settings: Settings, sizes: Sizes, runtime: Runtime, crew: Runtime) -> Workload:
     num_rounds, labels_itself = num_rounds_of(settings, sizes), is_online(settings, sizes)
+    has_first_round = begins_with_labels(settings, sizes)
     num_baselines = {"equal": 1, "pair": 2}.get(settings.baseline, 0) if num_rounds else 0
     num_peers = len(peer_names(settings))
     if crew.world_size < runtime.world_size:  # two crews train and label as if for one peer
@@ -288,11 +297,7 @@ def _workload(settings: Settings, sizes: Sizes, runtime: Runtime, crew: Runtime)
     return Workload(
         batch_size=settings.batch_size,
         num_rounds=0 if labels_itself else num_rounds,  # of labeling
-        first_share=(
-            0.0
-            if labels_itself and not PRESETS[settings.method].has_first_round
-            else first_share(settings, num_rounds)
-        ),
+        first_share=first_share(settings, num_rounds) if has_first_round else 0.0,
         num_peers=num_peers,
         num_plain_runs=num_baselines + int(bool(settings.oracle and sizes.num_hidden)),
         num_pool=sizes.num_pool,
